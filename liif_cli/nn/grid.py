@@ -1,0 +1,196 @@
+"""The exact fast way for a regular grid (LIIF.md 3). Nothing is approximated, sums are reordered.
+
+1. The first layer is linear in the unfolded code: a 3x3 convolution, once per *input* pixel.
+2. Its coordinate part separates by axis: one row of a table per output row, one per output column;
+   its cell part is the same everywhere. No concatenation per point.
+3. The hidden layers run for every tap (`liif`) or once per pixel (`light`).
+4. The last layer is linear: the hidden vectors are blended first, it is applied once.
+
+`prepare` does 1 and 2 for a window, `render_rows` the rest for some of its rows, in blocks that
+stay in a core's cache and may run on several threads at once. All of it can be differentiated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from liif_cli.nn.coords import AxisTaps, Grid, Whole
+from liif_cli.nn.decoders import Codes, sum_of
+from liif_cli.nn.model import Model
+
+# Pixels a block should hold: with these the 256-wide layers of the paper stay in a 1 MiB cache and
+# matrix products are still large enough for full speed (1,024 to 4,096 rows).
+BLOCK_PIXELS = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Axis:
+    """Taps of the window along one axis; (N, T) each.
+
+    index: which code of the tile, kept on the host, where blocks are cut.
+    relative: 2 x offset; weight: the tap's share; both beside the codes.
+    """
+
+    index: Whole
+    relative: Tensor
+    weight: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A window whose first layer is done per input pixel; `render_rows` makes its pixels.
+
+    first:     (B, h, w, K) first layer on the codes, with bias and cell.
+    towards_y: (K,) what one unit of relative coordinate adds to it, downwards.
+    columns:   (W, T, K) what each output column adds to it, for its taps.
+    y, x:      taps of the decoder; skip_y, skip_x: of the bilinear copy, always both.
+    """
+
+    model: Model
+    codes: Codes
+    grid: Grid
+    first: Tensor
+    towards_y: Tensor
+    columns: Tensor
+    y: _Axis
+    x: _Axis
+    skip_y: _Axis
+    skip_x: _Axis
+
+
+def prepare(model: Model, codes: Codes, grid: Grid) -> Prepared:
+    """Steps 1 and 2 for a window. The codes must reach `spec.halo_px` beyond it or to the border."""
+    if codes.full != (grid.in_height, grid.in_width):
+        raise ValueError(f"codes of a {codes.full} input asked for a grid over {grid}")
+    spec = model.spec.decoder
+    layer = model.decoder.layers[0]
+    window = 3 if spec.unfold else 1
+    code = codes.feat.shape[1] * window * window
+    weight = layer.weight
+    kernel = weight[:, :code].reshape(-1, codes.feat.shape[1], window, window)
+    bias = layer.bias
+    if spec.cell:
+        cell = torch.tensor(grid.cell, dtype=weight.dtype, device=weight.device)
+        bias = bias + weight[:, code + 2 : code + 4] @ (2 * cell)
+    first = F.conv2d(codes.feat, kernel, bias, padding=window // 2).permute(0, 2, 3, 1)
+    towards_y, towards_x = weight[:, code].to(first.dtype), weight[:, code + 1].to(first.dtype)
+    rows, columns = grid.rows(), grid.columns()
+    height, width = codes.feat.shape[2:]
+    skip_y = _axis(rows, codes.top, height, weight)
+    skip_x = _axis(columns, codes.left, width, weight)
+    y = skip_y if spec.ensemble else _axis(rows.nearest(), codes.top, height, weight)
+    x = skip_x if spec.ensemble else _axis(columns.nearest(), codes.left, width, weight)
+    return Prepared(
+        model=model,
+        codes=codes,
+        grid=grid,
+        first=first.contiguous(),
+        towards_y=towards_y,
+        columns=x.relative.to(first.dtype)[..., None] * towards_x,
+        y=y,
+        x=x,
+        skip_y=skip_y,
+        skip_x=skip_x,
+    )
+
+
+def render_grid(model: Model, codes: Codes, grid: Grid) -> Tensor:
+    """The window of `grid`, (B, height, width, 3) float32, values about 0 to 1, not clamped."""
+    prepared = prepare(model, codes, grid)
+    step = block_rows(grid.width * len(codes.feat))
+    starts = range(0, grid.height, step)
+    return torch.cat([render_rows(prepared, a, min(a + step, grid.height)) for a in starts], 1)
+
+
+def block_rows(width: int) -> int:
+    """How many rows of `width` pixels make a good block."""
+    return max(1, BLOCK_PIXELS // width)
+
+
+def render_rows(prepared: Prepared, start: int, stop: int) -> Tensor:
+    """Rows `start` to `stop` of the window, (B, stop - start, width, 3) float32. Steps 3 and 4."""
+    layers = prepared.model.decoder.layers
+    if prepared.model.spec.decoder.kind == "liif":
+        blended = _blended(prepared, start, stop, layers[1:-1])
+        answer = _last(blended, layers[-1]) if len(layers) > 1 else blended.float()
+        return answer * 0.5 + 0.5
+    hidden = _hidden(_blended(prepared, start, stop, layers[:0]), layers[1:-1])
+    return _last(hidden, layers[-1]) * 0.5 + _bilinear(prepared, start, stop)
+
+
+def _blended(p: Prepared, start: int, stop: int, layers: nn.ModuleList) -> Tensor:
+    """Hidden vectors behind the first layer and `layers`, summed over the taps: (B, rows, W, K)."""
+    low, high = int(p.y.index[start:stop].min()), int(p.y.index[start:stop].max()) + 1
+    total: Tensor | None = None
+    for j in range(p.x.index.shape[1]):
+        # An input row serves many output rows: its columns are picked once for all of them.
+        strip = p.first[:, low:high].index_select(2, _on(p.first, p.x.index[:, j])) + p.columns[:, j]
+        for i in range(p.y.index.shape[1]):
+            towards = p.y.relative[start:stop, i, None].to(strip.dtype) * p.towards_y
+            asked = strip.index_select(1, _on(strip, p.y.index[start:stop, i] - low))
+            asked = asked.add_(towards[:, None])
+            if p.model.spec.decoder.hidden:
+                asked = _hidden(asked.relu_(), layers)
+            weight = p.y.weight[start:stop, i, None] * p.x.weight[:, j]
+            weight = weight[..., None].to(asked.dtype)
+            total = asked * weight if total is None else torch.addcmul(total, asked, weight)
+    assert total is not None
+    return total
+
+
+def _hidden(x: Tensor, layers: nn.ModuleList) -> Tensor:
+    """Hidden layers with their ReLU, on the last axis."""
+    for layer in layers:
+        x = _linear(x, layer.weight, layer.bias).relu_()
+    return x
+
+
+def _last(x: Tensor, layer: nn.Module) -> Tensor:
+    """The last layer in float32: three numbers a pixel are cheap, and bf16 would show in them."""
+    with torch.autocast(x.device.type, enabled=False):
+        return F.linear(x.float(), layer.weight.float(), layer.bias.float())
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A linear layer on the last axis. On a CPU in float32 oneDNN, reached through a 1x1
+    convolution, is twice as fast as the library behind F.linear (DESIGN.md)."""
+    if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+        return F.linear(x, weight, bias)
+    flat = x.reshape(1, -1, 1, x.shape[-1]).permute(0, 3, 1, 2)  # channels_last as it lies
+    out = F.conv2d(flat, weight[:, :, None, None], bias)
+    return out.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
+
+
+def _bilinear(p: Prepared, start: int, stop: int) -> Tensor:
+    """The picture itself, bilinearly: (B, rows, W, 3) float32."""
+    low, high = int(p.skip_y.index[start:stop].min()), int(p.skip_y.index[start:stop].max()) + 1
+    strip = p.codes.picture[:, :, low:high].permute(0, 2, 3, 1).float()
+    wide = sum_of(
+        strip.index_select(2, _on(strip, p.skip_x.index[:, j])) * p.skip_x.weight[:, j, None].float()
+        for j in range(2)
+    )
+    return sum_of(
+        wide.index_select(1, _on(wide, p.skip_y.index[start:stop, i] - low))
+        * p.skip_y.weight[start:stop, i, None, None].float()
+        for i in range(2)
+    )
+
+
+def _axis(taps: AxisTaps, start: int, size: int, like: Tensor) -> _Axis:
+    """Taps beside `like`, for a tile that begins at `start` and is `size` long on this axis."""
+    index = taps.index - start
+    if not (index.min() >= 0 and index.max() < size):
+        raise ValueError("the tile does not cover the window")
+    return _Axis(
+        index=index,
+        relative=torch.from_numpy(2 * taps.offset).to(like.device, torch.float32),
+        weight=torch.from_numpy(taps.weight).to(like.device, torch.float32),
+    )
+
+
+def _on(like: Tensor, index: Whole) -> Tensor:
+    return torch.from_numpy(index).to(like.device)
