@@ -1,0 +1,157 @@
+"""What each format of the output can hold. Known before anything is computed; no library is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from liif_cli.errors import PictureError, UsageError, nearest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """A format that can be written.
+
+    max_side:  pixels along the longer side.
+    bits:      depths a sample can have.
+    streams:   can be written band by band in little memory, however large the picture is.
+    bytes_per_sample: size of the file per 8-bit sample of a photo, for estimates.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    max_side: int
+    bits: tuple[int, ...]
+    alpha: bool
+    streams: bool
+    quality: bool
+    lossless: bool
+    bytes_per_sample: float
+
+
+FORMATS: dict[str, Format] = {
+    f.name: f
+    for f in (
+        Format(
+            name="png",
+            suffixes=(".png", ".apng"),
+            max_side=2**31 - 1,
+            bits=(8, 16),
+            alpha=True,
+            streams=True,
+            quality=False,
+            lossless=True,
+            bytes_per_sample=0.6,
+        ),
+        Format(
+            name="tiff",
+            suffixes=(".tif", ".tiff"),
+            max_side=2**31 - 1,
+            bits=(8, 16),
+            alpha=True,
+            streams=True,
+            quality=False,
+            lossless=True,
+            bytes_per_sample=0.7,
+        ),
+        Format(
+            name="jpeg",
+            suffixes=(".jpg", ".jpeg", ".jpe", ".jfif"),
+            max_side=65_500,
+            bits=(8,),
+            alpha=False,
+            streams=True,
+            quality=True,
+            lossless=False,
+            bytes_per_sample=0.2,
+        ),
+        Format(
+            name="webp",
+            suffixes=(".webp",),
+            max_side=16_383,
+            bits=(8,),
+            alpha=True,
+            streams=False,
+            quality=True,
+            lossless=True,
+            bytes_per_sample=0.1,
+        ),
+        Format(
+            name="avif",
+            suffixes=(".avif",),
+            max_side=16_384,
+            bits=(8,),
+            alpha=True,
+            streams=False,
+            quality=True,
+            lossless=False,
+            bytes_per_sample=0.08,
+        ),
+    )
+}
+
+_OTHER_NAMES = {"jpg": "jpeg", "tif": "tiff", "jpe": "jpeg", "jfif": "jpeg"}
+
+
+def named(name: str) -> Format:
+    """The format called `name` (`jpg` and `tif` too). Raises UsageError with the nearest name."""
+    word = name.lower().removeprefix(".")
+    try:
+        return FORMATS[_OTHER_NAMES.get(word, word)]
+    except KeyError:
+        known = f"known are {', '.join(FORMATS)}"
+        raise UsageError(
+            f"cannot write {name!r} files", hint=nearest(word, [*FORMATS, *_OTHER_NAMES], otherwise=known)
+        ) from None
+
+
+def of_suffix(path: Path) -> Format | None:
+    """The format a file name asks for, None if its suffix names none that can be written."""
+    suffix = path.suffix.lower()
+    return next((f for f in FORMATS.values() if suffix in f.suffixes), None)
+
+
+def check(
+    format: Format | str,
+    *,
+    width: int,
+    height: int,
+    bits: int = 8,
+    alpha: bool = False,
+    budget_bytes: int | None = None,
+) -> None:
+    """Raise PictureError, naming a format that can, if `format` cannot hold such a picture.
+
+    With `budget_bytes`, a format that has to hold the whole picture in memory must fit into it.
+    """
+    format = named(format) if isinstance(format, str) else format
+    refuses = partial(_why_not, width=width, height=height, bits=bits, alpha=alpha, budget_bytes=budget_bytes)
+    if reason := refuses(format):
+        able = [f.name for f in FORMATS.values() if not refuses(f)]
+        hint = f"{' and '.join(able)} can: choose one with --format" if able else "no format can hold that"
+        raise PictureError(f"{format.name} cannot hold the result: {reason}", hint=hint)
+
+
+def _why_not(
+    format: Format, *, width: int, height: int, bits: int, alpha: bool, budget_bytes: int | None
+) -> str:
+    if max(width, height) > format.max_side:
+        return f"{width}x{height} pixels, and it ends at {format.max_side:,} a side"
+    if bits not in format.bits:
+        return f"{bits} bits a sample, and it holds {format.bits[-1]}"
+    if alpha and not format.alpha:
+        return "it has transparency, and this format has none"
+    if budget_bytes is not None and not format.streams:
+        needed = width * height * (4 if alpha else 3) * 3  # samples, the encoder's planes and its output
+        if needed > budget_bytes:
+            return f"it needs {needed / 1e9:.1f} GB at once for {width}x{height} pixels"
+    return ""
+
+
+def likely_bytes(format: Format | str, *, width: int, height: int, channels: int, bits: int = 8) -> int:
+    """About how large the file of a photo will be; `channels` counts alpha."""
+    format = named(format) if isinstance(format, str) else format
+    # the lower half of 16 bits is noise, which no format makes smaller
+    each = format.bytes_per_sample if bits == 8 else format.bytes_per_sample + 1
+    return int(width * height * channels * each) + 4096
