@@ -43,10 +43,10 @@ def resample(
 ) -> Floats:
     """Resample (h, w, c) or (h, w) to `size` = (height, width), or to a `window` of that.
 
-    Integers are taken as [0, 1] of their full range. The result is float32 in the same unit, not
-    clamped (both kernels overshoot at edges). Float samples give Pillow's float resize to 1e-5,
-    integers its 8-bit resize within one level: that one clamps and rounds between its two passes,
-    this only clamps.
+    Integers are taken as [0, 1] of their full range. The result is float32 in the same unit; it
+    overshoots at edges and is not clamped. In between, the result of the first axis is, as Pillow
+    does with 8 bits: on photographs the rounded result equals Pillow's within one level (Pillow
+    also rounds in between: on pure noise that makes it two at times).
     """
     height, width = size
     window = window or Window(top=0, left=0, height=height, width=width)
@@ -55,10 +55,10 @@ def resample(
     planes = to_unit(samples[..., None] if plain else samples).transpose(2, 0, 1)  # (c, h, w)
     rows = _Axis.of(samples.shape[0], height, window.top, window.height, kernel)
     columns = _Axis.of(samples.shape[1], width, window.left, window.width, kernel)
-    planes = columns.across(planes)
-    if samples.dtype != np.float32:
-        np.clip(planes, 0.0, 1.0, out=planes)
-    planes = rows.down(planes)
+    if _rows_first(samples.shape, size):
+        planes = columns.across(_clamped(rows.down(planes)))
+    else:
+        planes = rows.down(_clamped(columns.across(planes)))
     out = np.ascontiguousarray(planes.transpose(1, 2, 0))
     return out[..., 0] if plain else out
 
@@ -106,6 +106,17 @@ def _kernel(x: npt.NDArray[np.float64], kernel: Kernel) -> npt.NDArray[np.float6
     near = (1.5 * x - 2.5) * x * x + 1
     far = ((-0.5 * x + 2.5) * x - 4) * x + 2
     return np.where(x < 1, near, np.where(x < 2, far, 0.0))
+
+
+def _rows_first(shape: tuple[int, ...], size: tuple[int, int]) -> bool:
+    # The order shows only through the clamp in between. This is Pillow 13's, found by comparing
+    # with it (1,270 random sizes without an exception); Pillow 12 always begins with the columns.
+    fewer_rows, fewer_columns = shape[0] - size[0], shape[1] - size[1]
+    return fewer_rows > 0 and fewer_rows > 2 * fewer_columns
+
+
+def _clamped(planes: Floats) -> Floats:
+    return np.clip(planes, 0.0, 1.0, out=planes)
 
 
 @dataclass(frozen=True, kw_only=True)
