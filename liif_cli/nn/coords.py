@@ -24,7 +24,8 @@ Whole = npt.NDArray[np.int64]
 class Grid:
     """A regular grid of output pixels over an input, or a window of it. All in pixels.
 
-    The window starts at output row `top`, column `left`, and is `height` x `width` large.
+    The window starts at output row `top`, column `left`, and is `height` x `width` large. The model
+    is asked for pixels `cell_factor` times their natural size: sharper below 1, softer above.
     """
 
     in_height: int
@@ -35,6 +36,7 @@ class Grid:
     left: int
     height: int
     width: int
+    cell_factor: float = 1.0
 
     def __post_init__(self) -> None:
         if min(self.in_height, self.in_width, self.height, self.width) < 1:
@@ -60,8 +62,9 @@ class Grid:
 
     @property
     def cell(self) -> tuple[float, float]:
-        """(height, width) of an output pixel in input pixels."""
-        return self.in_height / self.out_height, self.in_width / self.out_width
+        """(height, width) of the asked-for pixel in input pixels."""
+        factor = self.cell_factor
+        return factor * self.in_height / self.out_height, factor * self.in_width / self.out_width
 
     def rows(self) -> AxisTaps:
         """Taps of the window's rows."""

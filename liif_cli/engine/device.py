@@ -1,0 +1,208 @@
+"""Where the network runs: device, precision, and how much memory it may use.
+
+`place` answers from what the user said and what the machine has; `self_check` finds out whether a
+lower precision is fast and good enough here, with the very model that shall run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Literal, get_args
+
+from liif_cli.errors import DeviceError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from liif_cli.nn.model import Model
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+# What a lower precision must reach against float32 to be chosen by `auto`: a picture cannot show it.
+CHECK_DB = 55.0
+# ... and how much faster it must be to be worth it.
+_CHECK_GAIN = 1.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Where and how the network runs.
+
+    device: "cpu", "cuda:1", "mps". dtype: "float32", "bfloat16", "float16".
+    budget_bytes: what one render may hold at once. because: why this, for --verbose.
+    """
+
+    device: str
+    dtype: str
+    budget_bytes: int
+    because: str
+
+
+def place(
+    device: str = "auto",
+    precision: str = "auto",
+    memory: int | str | None = None,
+    *,
+    model: Model | None = None,
+) -> Placement:
+    """Device, precision and budget for this machine.
+
+    memory: bytes, "800M", "4G" or "50%" of what is free; default half of what is free.
+    model:  what `precision="auto"` is tried with; without a model it means float32.
+    Raises UsageError for words that are none, DeviceError for a device that is not there.
+    """
+    where = _device(device)
+    if precision not in PRECISIONS:
+        hint = nearest(precision, PRECISIONS, otherwise=f"one of {', '.join(PRECISIONS)}")
+        raise UsageError(f"--precision {precision}: unknown", hint=hint)
+    if precision == "fp16" and where == "cpu":
+        raise UsageError(
+            "--precision fp16 on a CPU: a hundred times slower than fp32", hint="take bf16 or fp32 on a CPU"
+        )
+    budget = budget_bytes(memory, free_bytes(where))
+    asked = Placement(
+        device=where,
+        dtype=_DTYPES.get(precision, "float32"),
+        budget_bytes=budget,
+        because=f"{precision} as asked" if precision != "auto" else "float32, not tried otherwise",
+    )
+    return self_check(model, asked) if precision == "auto" and model is not None else asked
+
+
+def budget_bytes(memory: int | str | None, free: int) -> int:
+    """`--memory` in bytes. Raises UsageError."""
+    if memory is None:
+        return free // 2
+    if isinstance(memory, int):
+        return memory
+    found = re.fullmatch(
+        r"(\d{1,9}(?:\.\d{1,9})?)\s*(?:([KMGT]?)(?:i?B)?|(%))", memory.strip(), re.IGNORECASE
+    )
+    number = float(found[1]) if found else 0.0
+    if not found or number <= 0 or (found[3] and number > 100):
+        raise UsageError(f"--memory {memory}: not a size", hint="write 800M, 4G, or 50% of what is free")
+    return int(free * number / 100) if found[3] else int(number * _UNITS[found[2].upper()])
+
+
+def self_check(model: Model, placement: Placement) -> Placement:
+    """`placement` with the fastest precision that is as good as float32 to the eye on this device."""
+    import torch
+
+    lower = "float16" if placement.device.startswith("mps") else "bfloat16"
+    with torch.inference_mode():
+        try:
+            exact_s, exact = _probe(model, placement.device, "float32")
+            lower_s, rough = _probe(model, placement.device, lower)
+        except RuntimeError as error:  # an operation that this device does not have in this precision
+            return replace(placement, because=f"float32: {lower} does not run here ({error})")
+        mse = float(((exact - rough) ** 2).mean())
+    decibel = 99.0 if mse == 0 else -10 * torch.tensor(mse).log10().item()
+    said = f"{lower}: {decibel:.0f} dB from float32, {exact_s / lower_s:.1f} times as fast"
+    if decibel >= CHECK_DB and lower_s * _CHECK_GAIN < exact_s:  # NaN compares false
+        return replace(placement, dtype=lower, because=said)
+    return replace(placement, because=f"float32; {said}")
+
+
+def _probe(model: Model, device: str, dtype: str) -> tuple[float, Tensor]:
+    """Seconds and result of a small picture at x2."""
+    import torch
+
+    from liif_cli.nn.coords import Grid
+    from liif_cli.nn.grid import render_grid
+
+    y, x = torch.meshgrid(torch.linspace(0, 1, 48), torch.linspace(0, 1, 48), indexing="ij")
+    waves = [0.5 + 0.5 * torch.sin(a * x + b * y * y) for a, b in ((9, 40), (30, -7), (-60, 20))]
+    there = moved(model, device, dtype)
+    picture = torch.stack(waves)[None].to(device, getattr(torch, dtype))
+    times = []
+    for _ in range(2):  # the first is for warming up
+        start = perf_counter()
+        out = render_grid(there, there.encode(picture), Grid.whole(48, 48, 96, 96)).float().cpu()
+        times.append(perf_counter() - start)
+    return times[-1], out
+
+
+def moved(model: Model, device: str, dtype: str) -> Model:
+    """A copy of `model` on the device, ready to answer; convolutions in the order that runs fastest."""
+    import copy
+
+    import torch
+
+    there = copy.deepcopy(model).to(device, getattr(torch, dtype)).eval().requires_grad_(False)
+    for parameter in there.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return there
+
+
+def free_bytes(device: str = "cpu") -> int:
+    """Memory that is free on the device, in bytes; on a CPU also what limits this process."""
+    if device.startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.mem_get_info(device)[0])
+    return min(found for way in (_meminfo, _cgroup, _sysconf) if (found := way()))
+
+
+def _device(name: str) -> str:
+    """`name` if it is there; `auto` means CUDA, MPS or CPU."""
+    import torch
+
+    if name == "cpu":
+        return name
+    cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    mps = torch.backends.mps.is_available()
+    if name == "auto":
+        return "cuda:0" if cuda else "mps" if mps else "cpu"
+    if name == "mps" and mps:
+        return name
+    number = re.fullmatch(r"cuda(?::(\d{1,3}))?", name)
+    if number and int(number[1] or 0) < cuda:
+        return f"cuda:{number[1] or 0}"
+    if number or name == "mps":
+        here = ", ".join([*(f"cuda:{i}" for i in range(cuda)), *(["mps"] if mps else []), "cpu"])
+        raise DeviceError(
+            f"--device {name}: not on this machine", hint=f"torch {torch.__version__} finds: {here}"
+        )
+    hint = nearest(name, ("auto", "cpu", "cuda", "mps"), otherwise="auto, cpu, cuda, cuda:1 or mps")
+    raise UsageError(f"--device {name}: unknown", hint=hint)
+
+
+def _meminfo() -> int | None:
+    """Linux: what can be had without swapping."""
+    return _read_number(Path("/proc/meminfo"), r"MemAvailable:\s+(\d+) kB", lambda kib: kib << 10)
+
+
+def _cgroup() -> int | None:
+    """Linux: what a container may still take."""
+    root = Path("/sys/fs/cgroup")
+    limit = _read_number(root / "memory.max", r"(\d+)")
+    used = _read_number(root / "memory.current", r"(\d+)")
+    return max(limit - used, 1) if limit and used else None
+
+
+def _sysconf() -> int | None:
+    """Elsewhere: half of all memory, a careful guess of what is free."""
+    import os
+
+    if Path("/proc/meminfo").exists():
+        return None
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    except (AttributeError, ValueError, OSError):
+        return 4 << 30
+
+
+def _read_number(path: Path, pattern: str, unit: Callable[[int], int] = int) -> int | None:
+    try:
+        found = re.search(pattern, path.read_text("ascii"))
+    except (OSError, UnicodeDecodeError):
+        return None
+    return unit(int(found[1])) if found else None

@@ -1,0 +1,294 @@
+"""`Plan`: how one picture is done in pieces that fit the memory. Whole numbers only, no torch.
+
+What is partitioned are the rows and columns of the *output*: strips from top to bottom, each of
+tiles from left to right. The input a tile needs follows from the taps of its first and last pixel
+and the reach of the model, clipped at the border of the picture, where the model sees the zeros it
+always sees there. So no pixel is made twice, and no seam can show.
+
+There are two ways to keep all cores busy (`Plan.shared`). `tiles`: every worker does whole tiles; no
+worker ever waits for another, but each tile pays for its own halo. `rows`: one tile at a time, its
+encoder runs on all cores inside the operation, its rows are shared out; one halo, one large tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
+
+from liif_cli.engine.target import Target as Target
+from liif_cli.errors import DeviceError
+from liif_cli.nn.spec import EncoderSpec, ModelSpec
+
+if TYPE_CHECKING:  # numpy is not loaded for `liif --help`
+    import numpy.typing as npt
+
+    from liif_cli.nn.coords import Grid
+
+Shared = Literal["tiles", "rows"]
+
+# Share of all cores' speed that the encoder reaches inside its operations: 0.95 of two idle cores,
+# far less beside busy processes, where each operation waits for the slowest core.
+_INSIDE = 0.8
+# Plans within this factor of the fastest are as good; the one that needs the least memory is taken.
+_AS_GOOD = 1.04
+# The most that is handed on at once: rows, and bytes.
+_BAND_ROWS = 64
+_BAND_BYTES = 8 << 20
+# Pixels a worker renders at a time (nn.grid.BLOCK_PIXELS), unless a single row is longer.
+_BLOCK_PIXELS = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """One piece of work. top, left, height, width: its output pixels, counted in the whole output;
+    in_*: the input pixels it needs, halo included."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    in_top: int
+    in_left: int
+    in_height: int
+    in_width: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strip:
+    """Output rows `top` to `top + height`, over the whole width of the window."""
+
+    top: int
+    height: int
+    tiles: tuple[Tile, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Band:
+    """Finished output rows. top: counted in the result. pixels: (rows, width, channels)."""
+
+    top: int
+    pixels: npt.NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """What one pixel costs, apart from the model: planes of three channels that run through the model
+    (colour, alpha), bytes of a number on the way, bytes of a finished pixel, times it is done (TTA)."""
+
+    planes: int = 1
+    item_bytes: int = 4
+    out_bytes: int = 12
+    times: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A partition of a window. strip_rows x tile_columns: output pixels of a full tile.
+
+    peak_bytes: upper bound of what computing holds at once. multiply_adds: all of its arithmetic.
+    """
+
+    spec: ModelSpec
+    grid: Grid
+    strip_rows: int
+    tile_columns: int
+    shared: Shared
+    workers: int
+    peak_bytes: int
+    multiply_adds: int
+
+    @property
+    def tiles(self) -> int:
+        """How many there are."""
+        return -(-self.grid.height // self.strip_rows) * -(-self.grid.width // self.tile_columns)
+
+    def strips(self, start: int = 0) -> Iterator[Strip]:
+        """From row `start` of the window to its end."""
+        grid, reach = self.grid, self.spec.halo_px - 1  # the second tap is in what _input says
+        columns = []
+        for a, b in _pieces(grid.left, grid.left + grid.width, self.tile_columns):
+            columns.append((a, b, *_input(grid.in_width, grid.out_width, a, b, reach)))
+        for top, bottom in _pieces(grid.top + start, grid.top + grid.height, self.strip_rows):
+            in_top, in_bottom = _input(grid.in_height, grid.out_height, top, bottom, reach)
+            yield Strip(
+                top=top,
+                height=bottom - top,
+                tiles=tuple(
+                    Tile(
+                        top=top,
+                        left=left,
+                        height=bottom - top,
+                        width=right - left,
+                        in_top=in_top,
+                        in_left=in_left,
+                        in_height=in_bottom - in_top,
+                        in_width=in_right - in_left,
+                    )
+                    for left, right, in_left, in_right in columns
+                ),
+            )
+
+    def band_rows(self, row_bytes: int) -> int:
+        """How many output rows of this size are handed on at once."""
+        return max(1, min(_BAND_ROWS, _BAND_BYTES // row_bytes))
+
+
+@lru_cache(maxsize=256)
+def plan(
+    spec: ModelSpec,
+    grid: Grid,
+    *,
+    budget_bytes: int,
+    workers: int = 1,
+    load: Load | None = None,
+    tile_px: int | None = None,
+) -> Plan:
+    """The fastest way to do the window of `grid` within `budget_bytes`.
+
+    tile_px: side of a tile in input pixels, halo not counted; the budget is then not asked.
+    Raises DeviceError if not even the smallest tile fits.
+    """
+    load = load or Load()
+    if tile_px:
+        rows = max(1, tile_px * grid.out_height // grid.in_height)
+        columns = max(1, tile_px * grid.out_width // grid.in_width)
+        found = [
+            _Choice.of(spec, grid, load, workers, min(rows, grid.height), min(columns, grid.width), "tiles")
+        ]
+    else:
+        found = list(_choices(spec, grid, load, workers))
+        fitting = [choice for choice in found if choice.peak_bytes <= budget_bytes]
+        if not fitting:
+            least = min(choice.peak_bytes for choice in found)
+            raise DeviceError(
+                f"memory is short: the smallest tile needs {least >> 20} MiB, "
+                f"{budget_bytes >> 20} MiB are allowed",
+                hint="give more with --memory, or take a smaller model",
+            )
+        found = fitting
+    fastest = min(choice.work for choice in found)
+    best = min((c for c in found if c.work <= fastest * _AS_GOOD), key=lambda c: c.peak_bytes)
+    return Plan(
+        spec=spec,
+        grid=grid,
+        strip_rows=best.rows,
+        tile_columns=best.columns,
+        shared=best.shared,
+        workers=workers,
+        peak_bytes=best.peak_bytes,
+        multiply_adds=best.multiply_adds,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Choice:
+    """One way to cut. work: multiply-adds until the last worker is done."""
+
+    rows: int
+    columns: int
+    shared: Shared
+    peak_bytes: int
+    work: float
+    multiply_adds: int
+
+    @classmethod
+    def of(
+        cls, spec: ModelSpec, grid: Grid, load: Load, workers: int, rows: int, columns: int, shared: Shared
+    ) -> _Choice:
+        tiles_down, tiles_across = -(-grid.height // rows), -(-grid.width // columns)
+        tiles = tiles_down * tiles_across
+        in_rows = _most_input(grid.in_height, grid.out_height, rows, spec.halo_px)
+        in_columns = _most_input(grid.in_width, grid.out_width, columns, spec.halo_px)
+        in_px, out_px = in_rows * in_columns * load.planes, rows * columns * load.planes
+        encoding = in_px * spec.multiply_adds_per_input_pixel * load.times
+        decoding = out_px * _decoding(spec) * load.times
+        if shared == "tiles":
+            work: float = -(-tiles // workers) * (encoding + decoding)
+        else:
+            work = tiles * (encoding / (workers * _INSIDE) + decoding / workers)
+        return cls(
+            rows=rows,
+            columns=columns,
+            shared=shared,
+            peak_bytes=_peak(spec, grid, load, workers, rows, columns, in_px, shared),
+            work=work,
+            multiply_adds=tiles * (encoding + decoding),
+        )
+
+
+def _choices(spec: ModelSpec, grid: Grid, load: Load, workers: int) -> Iterator[_Choice]:
+    down = sorted({-(-grid.height // n) for n in _counts(grid.height)})
+    across = sorted({-(-grid.width // n) for n in _counts(grid.width)})
+    ways: tuple[Shared, ...] = ("tiles", "rows") if workers > 1 else ("tiles",)
+    for rows in down:
+        for columns in across:
+            for shared in ways:
+                yield _Choice.of(spec, grid, load, workers, rows, columns, shared)
+
+
+def _counts(size: int) -> Iterator[int]:
+    """1, 2, 3 ... and from 8 on in steps of about a quarter, up to `size`."""
+    n = 1
+    while n < size:
+        yield n
+        n += max(1, n // 4)
+    yield size
+
+
+def _decoding(spec: ModelSpec) -> int:
+    """Multiply-adds per output pixel, and what gathering and blending takes in their place."""
+    return spec.multiply_adds_per_output_pixel + 40 * spec.decoder.taps * spec.first_layer
+
+
+def _peak(
+    spec: ModelSpec,
+    grid: Grid,
+    load: Load,
+    workers: int,
+    rows: int,
+    columns: int,
+    in_px: int,
+    shared: Shared,
+) -> int:
+    """Bytes at once: tiles being worked on, and two strips: one that fills, one that is handed on."""
+    item, first = load.item_bytes, spec.first_layer
+    picture = in_px * 3 * (4 + item)
+    encode = in_px * (_layers_held(spec.encoder) * spec.encoder.width * item)
+    prepared = in_px * (spec.encoder.width + 2 * first) * item + columns * 4 * first * item
+    block_px = max(_BLOCK_PIXELS, columns * load.planes)
+    # Taps of one pixel: what was picked, two steps of the layers, the sum; a strip of picked columns.
+    block = block_px * (5 * max((first, *spec.decoder.hidden)) * item + 64)
+    averaged = rows * columns * load.planes * 12 if load.times > 1 else 0
+    strips = 2 * rows * grid.width * load.out_bytes
+    if shared == "tiles":
+        return workers * (picture + max(encode, prepared + block) + averaged) + strips
+    return picture + max(encode, prepared + workers * block) + averaged + strips
+
+
+def _layers_held(encoder: EncoderSpec) -> int:
+    """How many layers' outputs (of `width` channels) lie in memory at once while encoding."""
+    if encoder.kind == "rdn":
+        # The dense blocks' outputs twice (apart and joined), one block's layers twice while joining.
+        return max(2 * encoder.depth, encoder.depth + 2 * (encoder.layers + 1)) + 3
+    return 5 if encoder.kind == "edsr" else 4
+
+
+def _pieces(start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:
+    for a in range(start, stop, step):
+        yield a, min(a + step, stop)
+
+
+def _input(size_in: int, size_out: int, start: int, stop: int, reach: int) -> tuple[int, int]:
+    """Input pixels (from, to) that the output pixels `start` to `stop` need, border clipped."""
+    from liif_cli.nn.coords import taps
+
+    first = int(taps(size_in, size_out, start, start + 1).index[0, 0])
+    last = int(taps(size_in, size_out, stop - 1, stop).index[0, 1])
+    return max(0, first - reach), min(size_in, last + 1 + reach)
+
+
+def _most_input(size_in: int, size_out: int, pieces: int, halo: int) -> int:
+    """Upper bound of what `_input` says for any `pieces` output pixels in a row."""
+    return min(size_in, -(-pieces * size_in // size_out) + 1 + 2 * halo)

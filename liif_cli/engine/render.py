@@ -1,0 +1,342 @@
+"""Runs a plan: encodes tiles, makes their pixels, hands on finished bands from top to bottom.
+
+Work is shared out over threads of our own, each of which runs torch single-threaded: no operation
+waits for another core, so a busy neighbour costs little, a block of rows stays in one core's cache,
+and the result does not depend on the number of threads. torch lets go of the interpreter lock
+inside its operations.
+
+When memory runs out, what is not handed on yet is planned again with half the budget.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from liif_cli.engine.plan import Band, Load, Plan, Strip, Tile, plan
+from liif_cli.engine.turns import ALL, UPRIGHT, Turn
+from liif_cli.errors import DeviceError
+from liif_cli.image.picture import Picture, quantize, to_unit
+from liif_cli.nn.coords import Floats, Grid
+from liif_cli.nn.decoders import Codes
+from liif_cli.nn.grid import Prepared, block_rows, prepare, render_rows
+from liif_cli.nn.model import Model
+
+Array = npt.NDArray[Any]
+
+
+class Stopped(Exception):
+    """`stop` was set: whoever set it knows why."""
+
+
+class Crew:
+    """Worker threads that run torch single-threaded, and a driver whose operations use all cores.
+
+    Made once, used by any number of renders, also at the same time. Use it as a context manager.
+    """
+
+    def __init__(self, threads: int | None = None) -> None:
+        before = torch.get_num_threads()
+        self.threads = threads or before
+        self.workers = ThreadPoolExecutor(self.threads, "liif-worker", _use_threads, (1,))
+        self.driver = ThreadPoolExecutor(1, "liif-driver", _use_threads, (self.threads,))
+        # torch's setting is a thread's own, but also what later threads begin with: start ours, put it back.
+        gate = threading.Barrier(self.threads + 1)
+        started = [self.workers.submit(gate.wait) for _ in range(self.threads)]
+        gate.wait()
+        wait([*started, self.driver.submit(int)])
+        torch.set_num_threads(before)
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.workers.shutdown(cancel_futures=True)
+        self.driver.shutdown(cancel_futures=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rendering:
+    """What one picture is rendered with.
+
+    depth: 8 or 16: rounded to integers of so many bits; None: float32 as the model answers.
+    tta:   the mean over eight flips and turns (self-ensemble, as EDSR's "+").
+    exact: the same model in float32: a tile in which a lower precision overflows is done with it.
+    notify: is told, in a line, what a user may want to know; called from any thread.
+    stop:  set it, and the render ends with `Stopped` soon.
+    """
+
+    depth: int | None = None
+    tta: bool = False
+    exact: Model | None = None
+    notify: Callable[[str], None] = lambda _: None
+    stop: threading.Event | None = None
+
+
+def load_of(picture: Picture, model: Model, how: Rendering) -> Load:
+    """What a pixel of `picture` costs beside the model, for the plan."""
+    channels = picture.channels + (picture.alpha is not None)
+    return Load(
+        planes=1 if picture.alpha is None else 2,
+        item_bytes=_parameter(model).element_size(),
+        out_bytes=channels * (how.depth or 32) // 8,
+        times=8 if how.tta else 1,
+    )
+
+
+def render(
+    model: Model,
+    picture: Picture,
+    grid: Grid,
+    crew: Crew,
+    *,
+    budget_bytes: int,
+    tile_px: int | None = None,
+    how: Rendering | None = None,
+) -> Iterator[Band]:
+    """Bands of the window of `grid`, top to bottom; together they are its rows, each once.
+
+    model:   on its device, in its precision (`engine.device.moved`).
+    picture: its colour and its alpha (as grey) go through the model.
+    Bands:   pixels (rows, width, c): grey or RGB, then alpha if there is one; `top` counts from 0.
+             float32 values are not clamped. An array is the receiver's until the next band.
+    Raises DeviceError if memory is short for the smallest tile, Stopped.
+    """
+    how = how or Rendering()
+    run = _Run(model=model, picture=picture, crew=crew, how=how)
+    load = load_of(picture, model, how)
+    todo = plan(model.spec, grid, budget_bytes=budget_bytes, workers=crew.threads, load=load, tile_px=tile_px)
+    done = 0  # rows of the window handed on
+    while done < grid.height:
+        try:
+            for band in run.bands(todo, done):
+                yield band
+                done = band.top + len(band.pixels)
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            todo = _smaller(todo, load, error)
+            how.notify(
+                f"memory ran out; going on at row {done} with tiles of "
+                f"{todo.tile_columns}x{todo.strip_rows} pixels"
+            )
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether the device or the machine had no memory left."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    # torch has no class of its own for this on a CPU (DefaultCPUAllocator) and on MPS.
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(
+        words in text for words in ("not enough memory", "can't allocate memory", "out of memory")
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Started:
+    """A strip that is being worked on: its pixels fill up while `tasks` run."""
+
+    strip: Strip
+    pixels: Array  # (rows, width, channels)
+    tasks: list[Future[None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """One render, whatever its plan."""
+
+    model: Model
+    picture: Picture
+    crew: Crew
+    how: Rendering
+
+    def bands(self, todo: Plan, start: int) -> Iterator[Band]:
+        """Rows `start` to the end of the plan's window."""
+        halt = threading.Event()
+        started: deque[_Started] = deque()
+        try:
+            for strip in todo.strips(start):
+                # The next strip is under way while one is handed on: no worker waits for the receiver.
+                started.append(self._start(todo, strip, halt))
+                if len(started) == 2:
+                    yield from self._hand_on(todo, started[0])
+                    started.popleft()
+            while started:
+                yield from self._hand_on(todo, started[0])
+                started.popleft()
+        finally:
+            halt.set()
+            tasks = [task for one in started for task in one.tasks]
+            for task in tasks:
+                task.cancel()
+            wait(tasks)
+
+    def _start(self, todo: Plan, strip: Strip, halt: threading.Event) -> _Started:
+        channels = self.picture.channels + (self.picture.alpha is not None)
+        dtype = np.float32 if self.how.depth is None else np.uint8 if self.how.depth == 8 else np.uint16
+        pixels = np.empty((strip.height, todo.grid.width, channels), dtype)
+        pool = self.crew.workers if todo.shared == "tiles" else self.crew.driver
+        tasks = []
+        for tile in strip.tiles:
+            left = tile.left - todo.grid.left
+            place = pixels[:, left : left + tile.width]
+            tasks.append(pool.submit(self._tile, todo, tile, place, halt))
+        return _Started(strip=strip, pixels=pixels, tasks=tasks)
+
+    def _hand_on(self, todo: Plan, one: _Started) -> Iterator[Band]:
+        for task in one.tasks:
+            while not task.done():
+                self._check(threading.Event())
+                wait([task], timeout=0.2)
+            task.result()
+        step = todo.band_rows(one.pixels[0].nbytes)
+        for row in range(0, one.strip.height, step):
+            yield Band(top=one.strip.top - todo.grid.top + row, pixels=one.pixels[row : row + step])
+
+    def _tile(self, todo: Plan, tile: Tile, place: Array, halt: threading.Event) -> None:
+        """Fill `place` (rows, columns, channels) with the pixels of `tile`. Runs in a thread of the crew."""
+        with torch.inference_mode():
+            try:
+                self._answer(self.model, todo, tile, place, halt)
+            except FloatingPointError:
+                if self.how.exact is None:
+                    raise
+                self.how.notify(
+                    f"rows {tile.top} to {tile.top + tile.height}: overflow, done again in float32"
+                )
+                self._answer(self.how.exact, todo, tile, place, halt)
+
+    def _answer(self, model: Model, todo: Plan, tile: Tile, place: Array, halt: threading.Event) -> None:
+        planes = _planes(self.picture, tile)
+        if not self.how.tta:
+            prepared = self._prepare(model, todo.grid, tile, planes, UPRIGHT)
+            self._blocks(
+                todo, prepared, halt, lambda row, block: _put(place[row : row + block.shape[1]], block)
+            )
+            return
+        mean = np.zeros((len(planes), tile.height, tile.width, 3), np.float32)
+        for turn in ALL:
+            there = turn.view(mean)
+
+            def add(row: int, block: Array, there: Array = there) -> None:
+                there[:, row : row + block.shape[1]] += block / len(ALL)
+
+            self._blocks(todo, self._prepare(model, todo.grid, tile, planes, turn), halt, add)
+        _put(place, mean)
+
+    def _prepare(self, model: Model, grid: Grid, tile: Tile, planes: Array, turn: Turn) -> Prepared:
+        """Encode one tile, turned, and do all that is done per input pixel."""
+        parameter = _parameter(model)
+        # As it lies in memory this is channels_last, in which convolutions run fastest.
+        exact = (
+            torch.from_numpy(np.ascontiguousarray(turn.view(planes))).to(parameter.device).permute(0, 3, 1, 2)
+        )
+        top, left = turn.corner(tile, grid)
+        window = turn.grid(replace(grid, top=tile.top, left=tile.left, height=tile.height, width=tile.width))
+        codes = model.encode(
+            exact.to(parameter.dtype), top=top, left=left, full=(window.in_height, window.in_width)
+        )
+        # What is added bilinearly at the end keeps its precision.
+        return prepare(model, replace(codes, picture=exact), window)
+
+    def _blocks(
+        self, todo: Plan, prepared: Prepared, halt: threading.Event, put: Callable[[int, Array], None]
+    ) -> None:
+        """All rows of the prepared window, in blocks; on all workers if the plan says so."""
+        height, width = prepared.grid.height, prepared.grid.width
+        step = block_rows(width * len(prepared.first))
+
+        def block(row: int) -> None:
+            self._check(halt)
+            with torch.inference_mode():
+                rows = render_rows(prepared, row, min(row + step, height))
+                if prepared.first.dtype != torch.float32 and not bool(torch.isfinite(rows).all()):
+                    raise FloatingPointError("not a number")
+                put(row, rows.cpu().numpy())
+
+        starts = range(0, height, step)
+        if todo.shared == "tiles":
+            for row in starts:
+                block(row)
+            return
+        tasks = [self.crew.workers.submit(block, row) for row in starts]
+        try:
+            for task in tasks:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            wait(tasks)
+
+    def _check(self, halt: threading.Event) -> None:
+        if halt.is_set() or (self.how.stop and self.how.stop.is_set()):
+            raise Stopped
+
+
+def _planes(picture: Picture, tile: Tile) -> Array:
+    """The input of a tile, (B, h, w, 3) float32 in [0, 1]: colour, then alpha as grey."""
+    there = (
+        slice(tile.in_top, tile.in_top + tile.in_height),
+        slice(tile.in_left, tile.in_left + tile.in_width),
+    )
+    parts = [picture.pixels[there]] + ([] if picture.alpha is None else [picture.alpha[there][..., None]])
+    planes = np.empty((len(parts), tile.in_height, tile.in_width, 3), np.float32)
+    for plane, part in zip(planes, parts, strict=True):
+        plane[:] = to_unit(part)
+    return planes
+
+
+def _put(place: Array, planes: Array) -> None:
+    """Finish pixels: `planes` (B, rows, columns, 3) float32 into `place` (rows, columns, channels)."""
+    colours = place.shape[-1] - (len(planes) - 1)
+    # A grey value is the mean of the three answers that it got.
+    parts = [planes[0] if colours == 3 else planes[0].mean(-1, keepdims=True)]
+    parts += [alpha.mean(-1, keepdims=True) for alpha in planes[1:]]
+    for part, channels in zip(parts, (slice(0, colours), slice(colours, None)), strict=False):
+        exact = place.dtype == np.float32
+        place[..., channels] = part if exact else quantize(part, 8 * place.dtype.itemsize)
+
+
+def _smaller(todo: Plan, load: Load, error: BaseException) -> Plan:
+    """The plan for half the memory."""
+    try:
+        return plan(todo.spec, todo.grid, budget_bytes=todo.peak_bytes // 2, workers=todo.workers, load=load)
+    except DeviceError as short:
+        raise DeviceError(
+            f"memory ran out even with tiles of {todo.tile_columns}x{todo.strip_rows} pixels",
+            hint="close other programs, or take a smaller model",
+        ) from (short if error is None else error)
+
+
+def _parameter(model: Model) -> torch.Tensor:
+    return next(iter(model.parameters()))
+
+
+def _use_threads(count: int) -> None:
+    torch.set_num_threads(count)
+    torch.get_num_threads()  # a new thread takes the process's setting at its first question: ask now
+
+
+def sample(
+    model: Model, codes: Codes, points: Floats, cell: tuple[float, float], *, budget_bytes: int
+) -> torch.Tensor:
+    """`Model.query` for any number of points (B, N, 2), in batches that fit the budget. (B, N, 3)."""
+    spec = model.spec
+    code = spec.encoder.width * (9 if spec.decoder.unfold else 1)
+    unfolded = 2 * codes.feat.numel() // codes.feat.shape[1] * code * codes.feat.element_size()
+    point = len(points) * spec.decoder.taps * (2 * (code + 4) + 3 * max((0, *spec.decoder.hidden))) * 4
+    step = max(1, (budget_bytes - unfolded) // point)
+    with torch.inference_mode():
+        answers = [model.query(codes, points[:, n : n + step], cell) for n in range(0, points.shape[1], step)]
+    return torch.cat(answers, 1)
