@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -45,9 +47,14 @@ class Decoder(nn.Module):
         self.spec = spec.decoder
         code = spec.encoder.width * (9 if self.spec.unfold else 1)
         widths = [code + 2 + (2 if self.spec.cell else 0), *self.spec.hidden, 3]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
 
-    def query(self, codes: Codes, points: Floats, cell: tuple[float, float]) -> Tensor:
+    @property
+    def linears(self) -> list[nn.Linear]:
+        """The layers, first to last."""
+        return cast("list[nn.Linear]", list(self.layers))
+
+    def query(self, codes: Codes, points: Floats, cell: tuple[float, float] | Floats) -> Tensor:
         """Colour at `points` (B, N, 2), (y, x) in input pixels; see `Model.query`. (B, N, 3)."""
         taps = list(_taps(codes, points, ensemble=self.spec.ensemble))
         inputs = [self._input(codes, tap, cell) for tap in taps]
@@ -55,12 +62,10 @@ class Decoder(nn.Module):
             answer = sum_of(tap.weight * self._mlp(x) for tap, x in zip(taps, inputs, strict=True))
             return answer * 0.5 + 0.5
         # Ours: the sum over the taps stands behind the first ReLU, the rest runs once per point.
-        first = sum_of(
-            tap.weight * F.relu(self.layers[0](x)) for tap, x in zip(taps, inputs, strict=True)
-        )
+        first = sum_of(tap.weight * F.relu(self.linears[0](x)) for tap, x in zip(taps, inputs, strict=True))
         return self._mlp(first, after=1) * 0.5 + _bilinear(codes, points)
 
-    def _input(self, codes: Codes, tap: _Tap, cell: tuple[float, float]) -> Tensor:
+    def _input(self, codes: Codes, tap: _Tap, cell: tuple[float, float] | Floats) -> Tensor:
         """(B, N, inputs of the first layer) for one of the taps."""
         feat = codes.feat
         if self.spec.unfold:  # eq. 3: channel order c * 9 + row * 3 + column, as torch's unfold gives
@@ -68,13 +73,13 @@ class Decoder(nn.Module):
         # One input pixel is two units: the [-1, 1] picture, times its size.
         parts = [_pick(feat, tap.index), 2 * tap.offset]
         if self.spec.cell:
-            size = torch.tensor(cell, dtype=feat.dtype, device=feat.device)
-            parts.append((2 * size).expand_as(tap.offset))
+            size = torch.as_tensor(cell, dtype=feat.dtype, device=feat.device)
+            parts.append((2 * size).view(-1, 1, 2).expand_as(tap.offset))
         return torch.cat(parts, -1)
 
     def _mlp(self, x: Tensor, *, after: int = 0) -> Tensor:
         """The layers behind the first `after` ones."""
-        *hidden, last = self.layers[after:]
+        *hidden, last = self.linears[after:]
         for layer in hidden:
             x = F.relu(layer(x))
         out: Tensor = last(x)
@@ -83,7 +88,7 @@ class Decoder(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class _Tap:
-    """One of the codes asked for each of N points: index (B, N) into h * w, offset (B, N, 2), weight (B, N, 1)."""
+    """One code for each of N points: index (B, N) into h * w, offset (B, N, 2), weight (B, N, 1)."""
 
     index: Tensor
     offset: Tensor

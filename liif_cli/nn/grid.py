@@ -67,12 +67,12 @@ def prepare(model: Model, codes: Codes, grid: Grid) -> Prepared:
     if codes.full != (grid.in_height, grid.in_width):
         raise ValueError(f"codes of a {codes.full} input asked for a grid over {grid}")
     spec = model.spec.decoder
-    layer = model.decoder.layers[0]
+    layer = model.decoder.linears[0]
     window = 3 if spec.unfold else 1
     code = codes.feat.shape[1] * window * window
     weight = layer.weight
     kernel = weight[:, :code].reshape(-1, codes.feat.shape[1], window, window)
-    bias = layer.bias
+    bias: Tensor = layer.bias
     if spec.cell:
         cell = torch.tensor(grid.cell, dtype=weight.dtype, device=weight.device)
         bias = bias + weight[:, code + 2 : code + 4] @ (2 * cell)
@@ -113,7 +113,7 @@ def block_rows(width: int) -> int:
 
 def render_rows(prepared: Prepared, start: int, stop: int) -> Tensor:
     """Rows `start` to `stop` of the window, (B, stop - start, width, 3) float32. Steps 3 and 4."""
-    layers = prepared.model.decoder.layers
+    layers = prepared.model.decoder.linears
     if prepared.model.spec.decoder.kind == "liif":
         blended = _blended(prepared, start, stop, layers[1:-1])
         answer = _last(blended, layers[-1]) if len(layers) > 1 else blended.float()
@@ -122,7 +122,7 @@ def render_rows(prepared: Prepared, start: int, stop: int) -> Tensor:
     return _last(hidden, layers[-1]) * 0.5 + _bilinear(prepared, start, stop)
 
 
-def _blended(p: Prepared, start: int, stop: int, layers: nn.ModuleList) -> Tensor:
+def _blended(p: Prepared, start: int, stop: int, layers: list[nn.Linear]) -> Tensor:
     """Hidden vectors behind the first layer and `layers`, summed over the taps: (B, rows, W, K)."""
     low, high = int(p.y.index[start:stop].min()), int(p.y.index[start:stop].max()) + 1
     total: Tensor | None = None
@@ -142,14 +142,14 @@ def _blended(p: Prepared, start: int, stop: int, layers: nn.ModuleList) -> Tenso
     return total
 
 
-def _hidden(x: Tensor, layers: nn.ModuleList) -> Tensor:
+def _hidden(x: Tensor, layers: list[nn.Linear]) -> Tensor:
     """Hidden layers with their ReLU, on the last axis."""
     for layer in layers:
         x = _linear(x, layer.weight, layer.bias).relu_()
     return x
 
 
-def _last(x: Tensor, layer: nn.Module) -> Tensor:
+def _last(x: Tensor, layer: nn.Linear) -> Tensor:
     """The last layer in float32: three numbers a pixel are cheap, and bf16 would show in them."""
     with torch.autocast(x.device.type, enabled=False):
         return F.linear(x.float(), layer.weight.float(), layer.bias.float())

@@ -1,7 +1,7 @@
 """`Model`: an encoder and a decoder. It knows no files, no devices and no grids.
 
-    codes = model.encode(picture)
-    rgb = model.query(codes, points, cell)
+codes = model.encode(picture)
+rgb = model.query(codes, points, cell)
 """
 
 from __future__ import annotations
@@ -37,13 +37,14 @@ class Model(nn.Module):
         height, width = int(picture.shape[2]), int(picture.shape[3])
         return Codes(feat=feat, picture=picture, top=top, left=left, full=full or (height, width))
 
-    def query(self, codes: Codes, points: Floats, cell: tuple[float, float]) -> Tensor:
+    def query(self, codes: Codes, points: Floats, cell: tuple[float, float] | Floats) -> Tensor:
         """Colour at any points, the plain way (eq. 4).
 
         points: (B, N, 2) float64, (y, x) in pixels of the whole input, pixel centres at whole numbers
                 (the paper's coordinate p in [-1, 1] is ((p + 1) size - 1) / 2 here); points outside
                 the picture are clamped to it.
-        cell:   (height, width) of the asked-for pixel in input pixels: (h / H, w / W) on a grid.
+        cell:   (height, width) of the asked-for pixel in input pixels: (h / H, w / W) on a grid; (B, 2)
+                if it differs from picture to picture.
         Returns (B, N, 3), values about 0 to 1, not clamped. Raises ValueError if the codes are of a
         tile that does not cover the points.
         """

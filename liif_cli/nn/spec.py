@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 EncoderKind = Literal["edsr", "rdn", "compact"]
@@ -130,7 +131,7 @@ class ModelSpec:
     def multiply_adds_per_output_pixel(self) -> int:
         """The decoder behind its first layer (LIIF.md 3, steps 3 and 4)."""
         widths = self.decoder.hidden
-        between = sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+        between = sum(a * b for a, b in pairwise(widths))
         last = 3 * widths[-1] if widths else 0
         asked = self.decoder.taps if self.decoder.kind == "liif" else 1
         return asked * between + last

@@ -1,0 +1,241 @@
+"""Law 3: the fast way = the plain way = the formulas in float64 = what the official code gives."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from liif_cli.nn.coords import Floats, Grid
+from liif_cli.nn.grid import prepare, render_grid, render_rows
+from liif_cli.nn.model import Model, build
+from liif_cli.nn.spec import DecoderKind, DecoderSpec, EncoderSpec, ModelSpec
+from tests import reference
+
+DATA = Path(__file__).parents[1] / "data" / "official_parity.npz"
+ATOL = 1e-5  # float32 against other orders of sums, for values 0 to 1 (DESIGN.md, law 3)
+SCALES = [(s, s) for s in (1, 1.5, 2, 3, math.pi, 7.5, 30)] + [(2, 3.5), (30, 1), (1, 7.5)]
+
+
+def points_of(grid: Grid) -> Floats:
+    """Centres of the window's pixels, in input pixels, (1, N, 2)."""
+    y = (np.arange(grid.top, grid.top + grid.height) + 0.5) * grid.in_height / grid.out_height - 0.5
+    x = (np.arange(grid.left, grid.left + grid.width) + 0.5) * grid.in_width / grid.out_width - 0.5
+    return np.stack(np.meshgrid(y, x, indexing="ij"), -1).reshape(1, -1, 2)
+
+
+def model_of(kind: DecoderKind, *, hidden: tuple[int, ...] = (8, 6), **switches: bool) -> Model:
+    spec = ModelSpec(
+        encoder=EncoderSpec(kind="compact", width=5, depth=2),
+        decoder=DecoderSpec(kind=kind, hidden=hidden, **switches),
+    )
+    return build(spec, seed=7)
+
+
+def all_three(model: Model, size: tuple[int, int], out: tuple[int, int]) -> list[np.ndarray]:
+    picture = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(5))
+    grid = Grid.whole(*size, *out)
+    with torch.no_grad():
+        codes = model.encode(picture)
+        fast = render_grid(model, codes, grid)[0]
+        plain = model.query(codes, points_of(grid), grid.cell).view(*out, 3)
+    spec = model.spec.decoder
+    slow = reference.render(
+        codes.feat[0].double().numpy(),
+        picture[0].double().numpy(),
+        {name: t.double().numpy() for name, t in model.state_dict().items()},
+        out,
+        kind=spec.kind,
+        unfold=spec.unfold,
+        ensemble=spec.ensemble,
+        cell=spec.cell,
+    )
+    return [fast.numpy(), plain.numpy(), slow]
+
+
+def enlarged(size: tuple[int, int], scale: tuple[float, float]) -> tuple[int, int]:
+    return math.floor(size[0] * scale[0] + 0.5), math.floor(size[1] * scale[1] + 0.5)
+
+
+@pytest.mark.parametrize("kind", ["liif", "light"])
+@pytest.mark.parametrize("scale", SCALES, ids=str)
+@pytest.mark.parametrize("size", [(1, 1), (1, 4), (3, 1), (4, 3)], ids=str)
+def test_fast_plain_and_reference_agree(
+    kind: DecoderKind, scale: tuple[float, float], size: tuple[int, int]
+) -> None:
+    fast, plain, slow = all_three(model_of(kind), size, enlarged(size, scale))
+    np.testing.assert_allclose(fast, slow, atol=ATOL)
+    np.testing.assert_allclose(plain, slow, atol=ATOL)
+
+
+@pytest.mark.parametrize("kind", ["liif", "light"])
+@pytest.mark.parametrize("unfold", [True, False])
+@pytest.mark.parametrize("ensemble", [True, False])
+@pytest.mark.parametrize("cell", [True, False])
+def test_they_agree_with_every_switch_of_the_paper(
+    kind: DecoderKind, unfold: bool, ensemble: bool, cell: bool
+) -> None:
+    # 2.2 and 4.5 have no pixel centre half-way between two codes, where "the nearest" is a matter of rounding
+    model = model_of(kind, unfold=unfold, ensemble=ensemble, cell=cell)
+    fast, plain, slow = all_three(model, (5, 4), (11, 18))
+    np.testing.assert_allclose(fast, slow, atol=ATOL)
+    np.testing.assert_allclose(plain, slow, atol=ATOL)
+
+
+@pytest.mark.parametrize(
+    ("kind", "hidden"),
+    [("liif", ()), ("liif", (8,)), ("liif", (8, 7, 6, 5)), ("light", (8,)), ("light", (8, 7, 6))],
+)
+def test_they_agree_for_any_number_of_hidden_layers(kind: DecoderKind, hidden: tuple[int, ...]) -> None:
+    fast, plain, slow = all_three(model_of(kind, hidden=hidden), (4, 3), (9, 7))
+    np.testing.assert_allclose(fast, slow, atol=ATOL)
+    np.testing.assert_allclose(plain, slow, atol=ATOL)
+
+
+@given(st.sampled_from(["liif", "light"]), st.integers(1, 5), st.integers(1, 5), st.data())
+def test_a_window_from_a_tile_of_codes_is_a_crop_of_the_whole(
+    kind: DecoderKind, height: int, width: int, data: st.DataObject
+) -> None:
+    model = model_of(kind)
+    out_h, out_w = data.draw(st.integers(height, 40)), data.draw(st.integers(width, 40))
+    top, left = data.draw(st.integers(0, out_h - 1)), data.draw(st.integers(0, out_w - 1))
+    rows, columns = data.draw(st.integers(1, out_h - top)), data.draw(st.integers(1, out_w - left))
+    grid = Grid(
+        in_height=height,
+        in_width=width,
+        out_height=out_h,
+        out_width=out_w,
+        top=top,
+        left=left,
+        height=rows,
+        width=columns,
+    )
+    picture = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(1))
+    halo = model.spec.halo_px
+    y, x = grid.rows().index, grid.columns().index
+    y0, y1 = max(0, int(y.min()) - halo), min(height, int(y.max()) + 1 + halo)
+    x0, x1 = max(0, int(x.min()) - halo), min(width, int(x.max()) + 1 + halo)
+    with torch.no_grad():
+        whole = render_grid(model, model.encode(picture), Grid.whole(height, width, out_h, out_w))
+        tile = model.encode(picture[:, :, y0:y1, x0:x1], top=y0, left=x0, full=(height, width))
+        window = render_grid(model, tile, grid)
+        points = model.query(tile, points_of(grid), grid.cell).view(1, rows, columns, 3)
+    expected = whole[:, top : top + rows, left : left + columns]
+    torch.testing.assert_close(window, expected, atol=2e-6, rtol=0)
+    torch.testing.assert_close(points, expected, atol=ATOL, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["liif", "light"])
+def test_a_batch_is_its_pictures_one_by_one(kind: DecoderKind) -> None:
+    model = model_of(kind)
+    pictures = torch.rand(3, 3, 4, 5)
+    grid = Grid.whole(4, 5, 9, 12)
+    with torch.no_grad():
+        together = render_grid(model, model.encode(pictures), grid)
+        alone = torch.cat([render_grid(model, model.encode(p[None]), grid) for p in pictures])
+    torch.testing.assert_close(together, alone, atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["liif", "light"])
+def test_law_4_query_in_pieces_gives_the_same_values(kind: DecoderKind) -> None:
+    model = model_of(kind)
+    points = np.random.default_rng(2).uniform(-2, 7, (1, 50, 2))
+    with torch.no_grad():
+        codes = model.encode(torch.rand(1, 3, 5, 6))
+        whole = model.query(codes, points, (0.3, 0.4))
+        pieces = [model.query(codes, points[:, i : i + 7], (0.3, 0.4)) for i in range(0, 50, 7)]
+    torch.testing.assert_close(whole, torch.cat(pieces, 1), atol=1e-6, rtol=0)
+
+
+def test_the_cell_may_differ_from_picture_to_picture() -> None:
+    model = model_of("light")
+    points = np.random.default_rng(2).uniform(0, 4, (2, 9, 2))
+    cells = np.array([[0.5, 0.25], [0.1, 0.9]])
+    with torch.no_grad():
+        codes = model.encode(torch.rand(2, 3, 5, 5))
+        both = model.query(codes, points, cells)
+        second = model.query(codes, points, (0.1, 0.9))
+    torch.testing.assert_close(both[1], second[1])
+    assert not torch.allclose(both[0], second[0])
+
+
+@pytest.mark.parametrize("kind", ["liif", "light"])
+def test_the_result_is_continuous_across_the_borders_of_codes(kind: DecoderKind) -> None:
+    """A walk over three codes in tiny steps: no step may jump where the taps change."""
+    model = model_of(kind).double()
+    at = np.linspace(0.4, 3.6, 3201)
+    points = np.stack([np.full_like(at, 1.3), at], -1)[None]
+    with torch.no_grad():
+        codes = model.encode(torch.rand(1, 3, 4, 5, dtype=torch.float64))
+        colours = model.query(codes, points, (0.25, 0.25))[0]
+    steps = (colours[1:] - colours[:-1]).abs().amax(1)
+    # Between borders a step of 1/1000 pixel changes little; a jump would stand out by orders of magnitude.
+    assert steps.max() < 10 * steps.median()
+
+
+def test_without_the_ensemble_it_jumps_where_the_nearest_code_changes() -> None:
+    """What the test above would see if it were broken (the paper's Figure 3)."""
+    model = model_of("liif", ensemble=False).double()
+    points = np.stack([np.full(3201, 1.3), np.linspace(0.4, 3.6, 3201)], -1)[None]
+    with torch.no_grad():
+        codes = model.encode(torch.rand(1, 3, 4, 5, dtype=torch.float64))
+        colours = model.query(codes, points, (0.25, 0.25))[0]
+    steps = (colours[1:] - colours[:-1]).abs().amax(1)
+    assert steps.max() > 10 * steps.median()
+
+
+def test_rows_in_any_blocks_are_the_same_rows() -> None:
+    model = model_of("liif")
+    with torch.no_grad():
+        prepared = prepare(model, model.encode(torch.rand(1, 3, 4, 5)), Grid.whole(4, 5, 13, 11))
+        whole = render_rows(prepared, 0, 13)
+        for step in (1, 2, 5):
+            blocks = [render_rows(prepared, a, min(a + step, 13)) for a in range(0, 13, step)]
+            torch.testing.assert_close(torch.cat(blocks, 1), whole, atol=2e-6, rtol=0)
+
+
+def test_the_fast_way_has_the_gradients_of_the_plain_one() -> None:
+    model = model_of("light").double()
+    grid = Grid.whole(4, 5, 9, 8)
+    picture = torch.rand(1, 3, 4, 5, dtype=torch.float64)
+    parameters = list(model.parameters())
+
+    def gradients(fast: bool) -> tuple[torch.Tensor, ...]:
+        codes = model.encode(picture)
+        out = render_grid(model, codes, grid) if fast else model.query(codes, points_of(grid), grid.cell)
+        return torch.autograd.grad(out.reshape(-1).sin().sum(), parameters)
+
+    for fast, plain in zip(gradients(True), gradients(False), strict=True):
+        torch.testing.assert_close(fast, plain, atol=1e-5, rtol=1e-5)
+
+
+def test_codes_that_do_not_cover_the_window_are_refused() -> None:
+    model = model_of("light")
+    tile = model.encode(torch.rand(1, 3, 4, 4), top=0, left=0, full=(9, 9))
+    with pytest.raises(ValueError, match="does not cover"):
+        prepare(model, tile, Grid.whole(9, 9, 18, 18))
+    with pytest.raises(ValueError, match="does not cover"):
+        model.query(tile, np.full((1, 1, 2), 8.0), (0.5, 0.5))
+
+
+@pytest.mark.parametrize("size", ["24x20", "48x40", "79x66", "96x80", "61x97"])
+def test_the_official_outputs_are_matched(size: str, published: Model) -> None:
+    """Float outputs of the official code with the official file (shared/parity; origin in data/README.md)."""
+    with np.load(DATA) as official:
+        low, feat, raw = official["lr_uint8"], official["feat"], official[f"raw_{size}"]
+    height, width = raw.shape[:2]
+    grid = Grid.whole(24, 20, height, width)
+    with torch.no_grad():
+        codes = published.encode(torch.from_numpy(low).permute(2, 0, 1)[None].float() / 255)
+        fast = render_grid(published, codes, grid)[0]
+        plain = published.query(codes, points_of(grid), grid.cell).view(height, width, 3)
+    np.testing.assert_allclose(codes.feat[0], feat, atol=1e-5)
+    # At scale 1 the official weights of the last row and column are rounding noise (LIIF.md 2).
+    stable = np.s_[:-1, :-1] if size == "24x20" else np.s_[:, :]
+    for ours in (fast, plain):
+        np.testing.assert_allclose(2 * ours.numpy()[stable] - 1, raw[stable], atol=2e-5)
