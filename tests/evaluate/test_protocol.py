@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from eval_pictures import grained, nearest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -33,6 +32,7 @@ from liif_cli.evaluate.protocol import (
     score,
 )
 from liif_cli.image.picture import Picture
+from tests.evaluate.pictures import grained, nearest
 
 Upscale = Callable[[Picture, Target], Picture]
 scales = st.floats(1, 9, allow_nan=False).map(lambda s: round(s, 2))
