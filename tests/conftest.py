@@ -12,13 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from typing import TYPE_CHECKING
-
 import pytest
 from hypothesis import settings
-
-if TYPE_CHECKING:
-    from liif_cli.nn.model import Model
 
 from liif_cli.home import home
 from liif_cli.image.picture import Picture
@@ -94,21 +89,3 @@ def photo() -> Picture:
     edges = 70.0 * ((y - 14) ** 2 + (x - 20) ** 2 < 90)[..., None]
     grain = np.random.default_rng(7).normal(0, 4, (30, 44, 3))
     return Picture(pixels=(slopes + edges + grain).clip(0, 255).astype(np.uint8))
-
-
-@pytest.fixture(scope="session")
-def published() -> Model:
-    """The published EDSR-baseline-LIIF; skipped where it is not in the cache and may not be fetched.
-
-    `.ci/run` sets LIIF_TEST_PULL=1: there it must come, through the package source.
-    """
-    from liif_cli.nn.model import build
-    from liif_cli.weights import catalog, fetch, store
-
-    name = "edsr-baseline-liif"
-    if not os.environ.get("LIIF_TEST_PULL") and fetch.have(catalog.card(name)) is None:
-        pytest.skip(f"{name} is not in the cache, and LIIF_TEST_PULL is not set")
-    spec, tensors = store.read(fetch.local(name))
-    model = build(spec)
-    model.load_state_dict(tensors)
-    return model.eval()
