@@ -135,6 +135,17 @@ def remove(card: Card) -> Path | None:
     return path
 
 
+def describe(source: Path) -> dict[str, str]:
+    """What the header of a file converted from `source` says of its origin: the card's words if known."""
+    if not source.is_file():
+        raise WeightsError(f"{source}: no such file")
+    found = sha256(source)
+    for card in catalog.load().values():
+        if card.source is not None and card.source.member_sha256 == found:
+            return card.metadata
+    return {"liif.source": source.name, "liif.source_sha256": found}
+
+
 def sha256(path: Path) -> str:
     """Hash of a file, in lower-case hexadecimal."""
     with path.open("rb") as file:

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from liif_cli.errors import WeightsError, nearest
 from liif_cli.home import home
+from liif_cli.weights import store
 
 PREFIX = "hf://"
 FILE = "model.safetensors"  # the hub's custom for the weights of a model
@@ -102,19 +103,20 @@ def _other_files(wanted: HubFile) -> str:
     return nearest(wanted.file, usable, otherwise=otherwise)
 
 
-def publish(path: Path, repo: str, *, readme: str, private: bool) -> str:
-    """Put a weights file and its README into `repo` (made if missing), in one commit. Returns the address.
+def publish(path: Path, repo: str, *, private: bool = False) -> str:
+    """Put a weights file and a page about it into `repo` (made if missing), in one commit.
 
-    Raises WeightsError if the hub refuses or cannot be reached.
+    Returns the address. Raises WeightsError if the hub refuses or cannot be reached.
     """
     if not re.fullmatch(_REPO, repo, re.ASCII):
         raise WeightsError(f"{repo!r} is no repository name", hint="write owner/repo")
+    page = readme(store.read_header(path), repo)
     import huggingface_hub as hub
 
     api = hub.HfApi()
     files = [
         hub.CommitOperationAdd(path_in_repo=FILE, path_or_fileobj=path),
-        hub.CommitOperationAdd(path_in_repo="README.md", path_or_fileobj=readme.encode()),
+        hub.CommitOperationAdd(path_in_repo="README.md", path_or_fileobj=page.encode()),
     ]
     try:
         api.create_repo(repo, private=private, exist_ok=True)
@@ -125,6 +127,24 @@ def publish(path: Path, repo: str, *, readme: str, private: bool) -> str:
             hint="`hf auth login`, or set HF_TOKEN to a token that may write",
         ) from error
     return str(HubFile(repo=repo))
+
+
+def readme(header: store.Header, repo: str) -> str:
+    """The page of a model on the hub: what it is, whom it is owed to, how it is used."""
+    said = {key.removeprefix("liif."): text for key, text in header.metadata.items()}
+    front = ["library_name: liif-cli", "pipeline_tag: image-to-image", "tags: [super-resolution, liif]"]
+    if "licence" in said:
+        front.append(f"license: {said['licence'].lower()}")
+    encoder, decoder = header.spec.encoder, header.spec.decoder
+    told = [
+        f"# {said.get('name', repo.split('/')[1])}",
+        f"A LIIF model (arXiv 2012.09161) of {header.parameters:,} parameters: it enlarges pictures by any "
+        f"factor. Encoder {encoder.kind}, {encoder.width} wide; decoder {decoder.kind}.",
+        f"    liif upscale photo.jpg --scale 7.5 -m {PREFIX}{repo}",
+    ]
+    if "credits" in said:
+        told.append(" ".join(part for part in (f"From: {said['credits']}", said.get("url")) if part))
+    return "\n".join(["---", *front, "---", "", "\n\n".join(told), ""])
 
 
 def _first_line(error: Exception) -> str:

@@ -182,10 +182,10 @@ def check_fit(spec: ModelSpec, shapes: Mapping[str, tuple[int, ...]], whose: str
     # Every layer has at least one tensor, so a spec with more layers than there are tensors is not
     # worth being built: a hundred bytes of header could ask for 65,000 convolutions.
     layers = spec.encoder.depth * max(spec.encoder.layers, 1) + len(spec.decoder.hidden)
-    expected: dict[str, tuple[int, ...]] = {}
-    if layers <= len(shapes):
-        with torch.device("meta"):  # names and shapes, no memory
-            expected = {name: tuple(tensor.shape) for name, tensor in build(spec).state_dict().items()}
+    if layers > len(shapes):
+        raise WeightsError(f"{whose}: the tensors do not fit the spec: it has more layers than tensors")
+    with torch.device("meta"):  # names and shapes, no memory
+        expected = {name: tuple(tensor.shape) for name, tensor in build(spec).state_dict().items()}
     for name in [*sorted(expected.keys() - shapes.keys()), *sorted(shapes.keys() - expected.keys())]:
         what = "is missing" if name in expected else "has no place in the model"
         raise WeightsError(f"{whose}: the tensors do not fit the spec: {name!r} {what}")
