@@ -1,67 +1,222 @@
-"""A file to a `Picture`: upright, by content and never by name, or refused."""
+"""A file to a `Picture`: upright, at full depth, by content and never by name, or refused.
+
+PNG, TIFF, JPEG and AVIF of more than 8 bits are decoded by libvips, the rest by Pillow. Broken
+metadata never costs the pixels; broken pixels always cost the file, also where a decoder would
+fill them in.
+"""
 
 from __future__ import annotations
 
 import io
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 from liif_cli.errors import PictureError
+from liif_cli.image import by_pillow, by_vips, colour, jpeg, metadata, netpbm, png, sniff, tiff
+from liif_cli.image.decoded import BANDS, Damaged, Decoded, Limit, TooLarge, Unsupported, as_integers
 from liif_cli.image.picture import Picture
 
 MAX_PIXELS = 512_000_000
+"""Input pixels allowed unless the caller says otherwise."""
 
 
-def read(source: Path | str | BinaryIO | bytes, *, max_pixels: int | None = None) -> Picture:
-    """Read a picture from a file, an open binary stream or its bytes. Raises PictureError."""
-    name, data = _bytes_of(source)
-    from PIL import Image, ImageOps
+def read(source: Path | str | bytes | BinaryIO, *, max_pixels: int | None = None) -> Picture:
+    """Read a picture from a path, from its bytes or from an open binary stream.
 
-    limit = MAX_PIXELS if max_pixels is None else max_pixels
+    max_pixels: how many it may have; None: `MAX_PIXELS`, and fewer if it is hollow (a bomb).
+    Raises PictureError, with the path in it, whatever is wrong. Runs in this process: a decoder
+    that crashes takes it along (`image/isolate.py` reads in another one).
+    """
+    with _opened(source) as (name, file):
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        kind = sniff.kind_of(file.read(sniff.HEAD_BYTES))
+        limit = Limit(
+            max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
+            file_bytes=size,
+            trusted=max_pixels is not None,
+        )
+        try:
+            return _picture(_decode(file, kind, limit), kind)
+        except TooLarge as error:
+            said = f"{error.width}x{error.height} pixels" if error.width else "more pixels than are read"
+            raise PictureError(
+                f"{name}: too large: {size:,} bytes that claim to be {said}",
+                hint="if it is what it says, allow more with --max-input-pixels",
+            ) from error
+        except Damaged as error:
+            what = f"damaged {kind} file" if sniff.is_read(kind) else "damaged or no picture"
+            raise PictureError(
+                f"{name}: {what}: {error}", hint="restore it from a backup; liif never guesses pixels"
+            ) from error
+        except Unsupported as error:
+            message, hint = _unsupported(name, kind, str(error))
+            raise PictureError(message, hint=hint) from error
+        except MemoryError as error:
+            raise PictureError(f"{name}: not enough memory to read it") from error
+
+
+def _decode(file: BinaryIO, kind: str, limit: Limit) -> Decoded:
+    if kind == "png":
+        return _png(file, limit)
+    if kind == "tiff":
+        return _tiff(file, limit)
+    if kind == "jpeg":
+        return _jpeg(file, limit)
+    if kind == "avif":
+        return _avif(file, limit)
+    if kind == "netpbm":
+        try:
+            return netpbm.decode(file, limit)
+        except Unsupported:
+            return by_pillow.decode(file, limit, format="PPM")
+    if kind and not sniff.is_read(kind):
+        raise Unsupported(kind)
+    return by_pillow.decode(file, limit)
+
+
+def _png(file: BinaryIO, limit: Limit) -> Decoded:
     try:
-        with Image.open(io.BytesIO(data), formats=["PNG", "JPEG", "WEBP"]) as image:
-            if image.width * image.height > limit:
-                raise PictureError(f"{name}: {image.width}x{image.height} pixels are more than {limit:,}")
-            image.load()
-            if image.mode.startswith("I") or image.mode in ("CMYK", "F"):
-                raise PictureError(f"{name}: {image.mode} pictures are not handled yet")
-            icc = image.info.get("icc_profile")
-            upright = ImageOps.exif_transpose(image)
-            kind = (image.format or "").lower()
-    except PictureError:
-        raise
-    except Exception as error:
-        raise PictureError(f"{name}: not a picture that can be read ({error})") from error
-    exif = upright.getexif().tobytes().removeprefix(b"Exif\0\0") if len(upright.getexif()) else None
-    alpha = upright.has_transparency_data
-    grey = upright.mode in ("1", "L", "LA", "La")
-    array = np.asarray(upright.convert(("LA" if alpha else "L") if grey else ("RGBA" if alpha else "RGB")))
-    array = array[..., None] if array.ndim == 2 else array
-    return Picture(
-        pixels=array[..., :-1] if alpha else array,
-        alpha=array[..., -1] if alpha else None,
-        icc=icc,
-        exif=exif,
-        format="jpeg" if kind == "mpo" else kind,
+        decoded = by_vips.decode(file, "png", limit)
+    except Damaged as error:
+        raise Damaged(png.damage(file) or str(error)) from error
+    said = png.says(file)
+    icc = decoded.icc
+    if icc is None and b"iCCP" in said:
+        icc = b""  # there is one, and libvips would not have it
+    return replace(
+        decoded, exif=said.get(b"eXIf"), icc=icc, dpi=png.dpi(said.get(b"pHYs", b"")), notes=png.notes(said)
     )
 
 
-def _bytes_of(source: Path | str | BinaryIO | bytes) -> tuple[str, bytes]:
-    if isinstance(source, bytes):
-        return "picture", source
-    if not isinstance(source, str | Path):
-        return "stdin", source.read()
-    path = Path(source)
+def _jpeg(file: BinaryIO, limit: Limit) -> Decoded:
+    notes: tuple[str, ...] = ()
     try:
-        # not to wait for ever on a named pipe
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise PictureError(f"{path}: not a regular file")
-            return str(path), file.read()
-    except OSError as error:
-        raise PictureError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+        decoded = by_vips.decode(file, "jpeg", limit)
+    except Unsupported as error:  # something odd, and every pixel there
+        decoded = by_pillow.decode(file, limit, format="JPEG")
+        notes = (f"odd but whole: {error}",)
+    file.seek(0)
+    head = file.read(sniff.HEAD_BYTES)
+    icc = b"" if decoded.icc is None and jpeg.has_profile(file) else decoded.icc
+    samples = decoded.samples
+    if decoded.colour == "cmyk" and not jpeg.inks_are_inverted(file):
+        samples = ~samples  # both decoders take every CMYK JPEG for Adobe's
+    return replace(decoded, samples=samples, icc=icc, dpi=jpeg.dpi(head), notes=notes)
+
+
+def _avif(file: BinaryIO, limit: Limit) -> Decoded:
+    # Pillow knows what is grey and what moves, libvips what has more than 8 bits
+    bits = by_vips.bits_of(file)
+    if bits <= 8:
+        return by_pillow.decode(file, limit, format="AVIF")
+    # libheif has turned it; EXIF has no say about that in this format
+    decoded = replace(by_vips.decode(file, "avif", limit), orientation=1)
+    return decoded
+
+
+def _tiff(file: BinaryIO, limit: Limit) -> Decoded:
+    try:
+        page = tiff.first_page(file)
+    except ValueError as error:
+        raise Damaged(str(error)) from error
+    notes = list(page.notes)
+    try:
+        decoded = by_vips.decode(file, "tiff", limit)
+    except Unsupported:
+        decoded = by_pillow.decode(file, limit, format="TIFF")
+        if page.bits > 8 and decoded.samples.dtype.itemsize == 1:
+            notes.append(f"{page.bits} bits a sample were reduced to 8")
+        # Pillow has turned it
+        return replace(decoded, orientation=1, exif=page.exif, dpi=page.dpi, notes=(*decoded.notes, *notes))
+    colours = BANDS[decoded.colour]
+    alpha = decoded.alpha and page.alpha
+    if left := decoded.samples.shape[2] - colours - alpha:
+        notes.append(f"{left} of its channels are neither colour nor alpha and were left out")
+    return replace(
+        decoded, alpha=alpha, orientation=page.orientation, exif=page.exif, dpi=page.dpi, notes=tuple(notes)
+    )
+
+
+def _picture(decoded: Decoded, kind: str) -> Picture:
+    """Upright, in the colours and depths a Picture has, with what metadata is sound."""
+    notes = list(decoded.notes)
+    samples, bits, said = as_integers(decoded.samples)
+    notes += said
+    exif = metadata.exif_block(decoded.exif)
+    if decoded.exif and not exif:
+        notes.append("its EXIF block is broken and was left out")
+    way = decoded.orientation or metadata.orientation(exif, decoded.xmp)
+    samples = metadata.turned(samples, way)
+    count = BANDS[decoded.colour]
+    pixels, alpha = samples[..., :count], samples[..., count] if decoded.alpha else None
+    icc = decoded.icc
+    if decoded.colour == "cmyk":
+        pixels, note = colour.rgb_of_cmyk(pixels, icc)
+        notes.append(note)
+        icc = None
+    icc, said = colour.fitting(icc, pixels.shape[2])
+    notes += said
+    return Picture(
+        pixels=np.ascontiguousarray(pixels),
+        alpha=None if alpha is None else np.ascontiguousarray(alpha),
+        bits=bits,
+        icc=icc,
+        exif=metadata.upright_exif(exif) if exif else None,
+        xmp=metadata.upright_xmp(decoded.xmp) if decoded.xmp else None,
+        dpi=decoded.dpi,
+        format=kind or None,
+        notes=tuple(notes),
+    )
+
+
+def _unsupported(name: str, kind: str, reason: str) -> tuple[str, str]:
+    """Message and hint for what is no picture, or none of ours."""
+    formats = "PNG, JPEG, TIFF, WebP, AVIF, GIF, BMP, JPEG 2000 and others are read"
+    if kind in ("empty", "nothing but zeros"):
+        return f"{name}: the file is {kind}", "restore it from a backup"
+    if kind and not sniff.is_read(kind):
+        return f"{name}: not a picture that is read: {kind}", formats
+    if kind:
+        return f"{name}: {kind} file, but damaged or of a variety that is not read: {reason}", formats
+    return f"{name}: not a picture: {reason}", formats
+
+
+@contextmanager
+def _opened(source: Path | str | bytes | BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
+    if isinstance(source, bytes | bytearray | memoryview):
+        yield "picture", io.BytesIO(source)
+    elif isinstance(source, str | Path):
+        with open_file(Path(source)) as file:
+            yield str(source), file
+    elif source.seekable():
+        yield _name(source), source
+    else:
+        yield _name(source), io.BytesIO(source.read())
+
+
+def _name(stream: BinaryIO) -> str:
+    name = getattr(stream, "name", None)
+    return {"<stdin>": "stdin"}.get(name, name) if isinstance(name, str) else "picture"
+
+
+@contextmanager
+def open_file(path: Path) -> Iterator[BinaryIO]:
+    """A regular file, opened to be read. Folders, pipes and devices are refused, without waiting for one."""
+    try:
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(path, flags)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise PictureError(f"{path}: cannot be opened: {reason.lower()}") from error
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise PictureError(f"{path}: not a regular file")
+        yield file

@@ -1,0 +1,161 @@
+"""Decoding by libvips: PNG, TIFF, AVIF and JPEG, at full depth and without looking away."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from liif_cli.image.decoded import BANDS, Colour, Damaged, Decoded, Limit, Unsupported
+
+# "error" where libvips tells broken pixels from odd tags, "warning" where it does not: a JPEG with
+# half its data missing is a warning to libjpeg.
+_LOADERS = {
+    "png": ("pngload_source", "warning"),
+    "tiff": ("tiffload_source", "error"),
+    "avif": ("heifload_source", "error"),
+    "jpeg": ("jpegload_source", "warning"),
+}
+KINDS = frozenset(_LOADERS)
+
+# What libjpeg warns of although every pixel is there.
+_HARMLESS = re.compile(
+    r"(\d{1,2}) extraneous bytes before marker|unknown JFIF revision|Unknown Adobe color transform"
+    r"|Invalid SOS parameters|bad ICC marker"
+)
+
+# Tags that describe, and say nothing about where and how the pixels lie.
+_DESCRIPTIVE = (
+    "ResolutionUnit|[XY]Resolution|[XY]Position|DateTime|Software|Artist|Copyright|Make|Model|DocumentName"
+    "|ImageDescription|HostComputer|PageName|PageNumber|Orientation|ICC Profile|RichTIFFIPTC|XMLPacket"
+    r"|Photoshop|EXIFIFDOffset|GPSIFDOffset|InkNames|NumberOfInks|Min\w+|Max\w+|Tag \d+"
+)
+_ODD_TAG = re.compile(rf'"({_DESCRIPTIVE})" tag|[Uu]nknown field with tag')
+
+
+@cache
+def library() -> Any:
+    """pyvips, set up: no cache (it goes by name and serves rewritten files stale), no SVG."""
+    import pyvips
+
+    pyvips.cache_set_max(0)
+    pyvips.operation_block_set("VipsForeignLoadSvg", True)
+    return pyvips
+
+
+def decode(file: BinaryIO, kind: str, limit: Limit) -> Decoded:
+    """Decode a seekable file of one of `KINDS`; all bands of it, those after the colour as alpha.
+
+    Raises Damaged, Unsupported, TooLarge.
+    """
+    pyvips = library()
+    loader, fail_on = _LOADERS[kind]
+    try:
+        image, samples, _ = _load(file, loader, fail_on, limit)
+    except pyvips.Error as error:
+        if not _only_tags(str(error)):
+            raise _cause(kind, str(error)) from error
+        # an odd tag must not cost the pixels: look away once, and see whether more was wrong
+        image, samples, said = _load(file, loader, "none", limit)
+        if not _only_tags(said):
+            raise _cause(kind, said) from error
+    colour = _colour(image.interpretation, image.bands)
+    icc = _field(image, "icc-profile-data")
+    return Decoded(
+        samples=_widened(samples, _field(image, "bits-per-sample")) if kind == "avif" else samples,
+        colour=colour,
+        alpha=image.bands > BANDS[colour],
+        exif=_field(image, "exif-data"),
+        icc=icc,
+        xmp=_field(image, "xmp-data"),
+    )
+
+
+def source(file: BinaryIO) -> Any:
+    """A libvips source that reads `file` from its start."""
+    pyvips = library()
+    file.seek(0)
+    try:
+        descriptor = file.fileno()
+    except OSError:
+        return pyvips.Source.new_from_memory(file.read())
+    return pyvips.Source.new_from_descriptor(descriptor)
+
+
+def bits_of(file: BinaryIO) -> int:
+    """Bits a sample of an AVIF that libvips can open, 0 for others."""
+    pyvips = library()
+    try:
+        image = pyvips.Image.heifload_source(source(file))
+    except pyvips.Error:
+        return 0
+    return int(_field(image, "bits-per-sample") or 8)
+
+
+def _load(file: BinaryIO, loader: str, fail_on: str, limit: Limit) -> tuple[Any, npt.NDArray[Any], str]:
+    """The image, its samples, and what libvips grumbled about."""
+    pyvips = library()
+    pyvips.vips_lib.vips_error_clear()  # else what an earlier file left is told of this one
+    image = getattr(pyvips.Image, loader)(source(file), fail_on=fail_on, access="sequential")
+    limit.check(image.width, image.height)
+    samples = _pixels(image)
+    return image, samples, pyvips.ffi.string(pyvips.vips_lib.vips_error_buffer()).decode("utf-8", "replace")
+
+
+def _only_tags(text: str) -> bool:
+    """Whether every complaint is about the value of a TIFF tag that does not touch the pixels."""
+    lines = [line for line in text.splitlines() if ": " in line and not line.endswith("load error")]
+    return bool(lines) and all(_ODD_TAG.search(line) for line in lines)
+
+
+def _pixels(image: Any) -> npt.NDArray[Any]:
+    types = {
+        "uchar": np.uint8,
+        "char": np.int8,
+        "ushort": np.uint16,
+        "short": np.int16,
+        "uint": np.uint32,
+        "int": np.int32,
+        "float": np.float32,
+        "double": np.float64,
+    }
+    if image.format not in types:
+        raise Damaged(f"its samples are {image.format} numbers, which are no colour")
+    shape = (image.height, image.width, image.bands)
+    return np.ndarray(shape, types[image.format], buffer=image.write_to_memory())
+
+
+def _cause(kind: str, text: str) -> Exception:
+    """What a libvips error means."""
+    said = [line.strip() for line in text.splitlines()]
+    lines = [re.sub(r"^\w+: ", "", line) for line in said if line and not line.startswith("unable to")]
+    reason = lines[-1].rstrip(".") if lines else "its header makes no sense"
+    if "not configured" in text or "bad labq" in text or "not a known file format" in text:
+        return Unsupported(reason)
+    if kind == "tiff" and ("samples out of range" in text or "compression" in text.lower()):
+        return Unsupported(reason)
+    if kind == "jpeg" and lines and all(_HARMLESS.search(line) for line in lines):
+        return Unsupported(reason)
+    return Damaged(reason.lower())
+
+
+def _colour(interpretation: str, bands: int) -> Colour:
+    if interpretation == "cmyk" and bands >= 4:
+        return "cmyk"
+    return "grey" if interpretation in ("b-w", "grey16") or bands < 3 else "rgb"
+
+
+def _field(image: Any, name: str) -> Any:
+    return image.get(name) if image.get_typeof(name) else None
+
+
+def _widened(samples: npt.NDArray[Any], bits: int | None) -> npt.NDArray[Any]:
+    """libvips moves 10 and 12 bits up without filling the low ones, so that white is not white."""
+    if samples.dtype != np.uint16 or not bits or not 8 < bits < 16:
+        return samples
+    top = (1 << bits) - 1
+    values = (samples >> np.uint16(16 - bits)).astype(np.uint32)
+    return ((values * 65535 + top // 2) // top).astype(np.uint16)
