@@ -76,13 +76,15 @@ def rich_table(table: Table) -> RichTable:
 
 
 def markdown(table: Table) -> str:
-    """A heading line, a pipe table and its notes; ends with a newline."""
+    """A heading line, a pipe table and its notes as a list; names of faint rows in italics."""
     lines = [f"**{_escaped(table.title)}**", ""] if table.title else []
     lines.append(_piped(table.columns))
     lines.append(_piped([":--", *("--:" for _ in table.columns[1:])]))
-    lines += [_piped([_escaped(cell) for cell in row]) for row in table.rows]
+    for number, row in enumerate(table.rows):
+        name, *cells = (_escaped(cell.strip()) for cell in row)
+        lines.append(_piped([f"*{name}*" if number in table.faint else name, *cells]))
     if table.notes:
-        lines += ["", "; ".join(_escaped(note) for note in table.notes) + "."]
+        lines += ["", *(f"- {_escaped(note)}" for note in table.notes)]
     return "\n".join(lines) + "\n"
 
 

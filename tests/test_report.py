@@ -58,9 +58,10 @@ def test_markdown_is_a_pipe_table_with_numbers_to_the_right() -> None:
         "|  | x2 | x4 |",
         "| :-- | --: | --: |",
         "| bicubic | 33.674 | 28.430 |",
-        "|   more | +4.318 |  |",
+        "| *more* | +4.318 |  |",
         "",
-        "5 pictures; LR: files.",
+        "- 5 pictures",
+        "- LR: files",
     ]
 
 

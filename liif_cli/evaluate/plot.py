@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from liif_cli.errors import UsageError
 from liif_cli.evaluate.metrics import METRICS
@@ -23,6 +24,7 @@ INSTALL = 'pip install "liif-cli[plot]"'
 # to be beaten.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _GREYS = ("#777777", "#aaaaaa")
+_FLOOR = "bicubic"
 _MARKERS = "osD^vP"
 
 
@@ -37,8 +39,9 @@ def check(path: Path) -> None:
 def plot(means: Sequence[Mean], path: Path, *, against_paper: bool = False, overwrite: bool = False) -> None:
     """Draw the first metric among `means` into `path`, whole or absent.
 
-    Scales of unequal axes stand at the geometric mean of both. against_paper: hollow marks for the
-    published numbers.
+    Below each panel the same less bicubic, where that was measured: models differ by less than the
+    scales do. Scales of unequal axes stand at the geometric mean of both. against_paper: rings for
+    the published numbers.
     """
     from matplotlib.figure import Figure
 
@@ -47,62 +50,82 @@ def plot(means: Sequence[Mean], path: Path, *, against_paper: bool = False, over
     metric = means[0].way.metric
     shown = [mean for mean in means if mean.way.metric == metric]
     panels = list(dict.fromkeys((mean.way.dataset, mean.way.protocol) for mean in shown))
-    figure = Figure(figsize=(5.2 * len(panels) + 0.6, 4.4), dpi=150, layout="constrained")
-    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+    rows = 2 if any(mean.way.model == _FLOOR for mean in shown) else 1
+    figure = Figure(figsize=(5.2 * len(panels) + 0.6, 3.9 * rows), dpi=150, layout="constrained")
+    grid = figure.subplots(rows, len(panels), squeeze=False)
+    for column, panel in enumerate(panels):
         there = [mean for mean in shown if (mean.way.dataset, mean.way.protocol) == panel]
-        _panel(axes, there, against_paper)
+        curves = _curves(there, against_paper)
+        _draw(grid[0][column], curves, there)
+        grid[0][column].set_title(f"{panel[0]}, protocol {panel[1]}", loc="left")
+        grid[0][column].legend(frameon=False, fontsize="small")
+        if rows == 2:
+            floor = {mean.way.scale: mean.mean for mean in there if mean.way.model == _FLOOR}
+            _draw(grid[1][column], [curve.above(floor) for curve in curves], there)
+            grid[1][column].set_ylabel(f"above {_FLOOR}{_unit(metric)}")
+        grid[-1][column].set_xlabel("scale")
     with whole(path, overwrite=overwrite) as file:
         figure.savefig(file, format=path.suffix[1:].lower())
 
 
-def _panel(axes: Axes, means: Sequence[Mean], against_paper: bool) -> None:
-    way = means[0].way
+@dataclass(frozen=True, kw_only=True)
+class _Curve:
+    """One line of a panel. style: what matplotlib's `plot` takes."""
+
+    name: str
+    values: Mapping[Scale, float]
+    style: Mapping[str, Any]
+
+    def above(self, floor: Mapping[Scale, float]) -> _Curve:
+        """The same less `floor`, where that is known."""
+        values = {scale: value - floor[scale] for scale, value in self.values.items() if scale in floor}
+        return _Curve(name=self.name, values=values, style=self.style)
+
+
+def _curves(means: Sequence[Mean], against_paper: bool) -> list[_Curve]:
     lines: dict[str, list[Mean]] = {}
     for mean in means:
         lines.setdefault(mean.way.model, []).append(mean)
-    networks = list(dict.fromkeys(mean.way.shortcut_of or mean.way.model for mean in means if _learned(mean)))
-    filters = [name for name in lines if not _learned(lines[name][0])]
-    for name, cells in lines.items():
-        cells.sort(key=lambda mean: _place(mean.way.scale))
-        places = [_place(mean.way.scale) for mean in cells]
-        values = [mean.mean for mean in cells]
+    filters = [name for name, line in lines.items() if not line[0].way.model_sha256]
+    networks = list(dict.fromkeys(line[0].way.shortcut_of or name for name, line in lines.items()))
+    networks = [name for name in networks if name not in filters]
+    curves = []
+    for name, line in lines.items():
+        way = line[0].way
+        style: dict[str, Any]
         if name in filters:
-            colour = _GREYS[filters.index(name) % len(_GREYS)]
-            axes.plot(places, values, color=colour, marker=".", label=name, zorder=1)
-            continue
-        shortcut_of = cells[0].way.shortcut_of
-        number = networks.index(shortcut_of or name) % len(_COLOURS)
-        if shortcut_of:
-            axes.plot(places, values, color=_COLOURS[number], ls=":", marker="x", label=name, zorder=2)
+            style = {"color": _GREYS[filters.index(name) % len(_GREYS)], "marker": ".", "zorder": 1}
         else:
-            axes.plot(
-                places, values, color=_COLOURS[number], marker=_MARKERS[number], ms=5, label=name, zorder=3
-            )
-            if against_paper and way.metric == "psnr":
-                _published(axes, name, cells, _COLOURS[number])
-    scales = sorted({mean.way.scale for mean in means}, key=_place)
+            number = networks.index(way.shortcut_of or name) % len(_COLOURS)
+            look = {"ls": ":", "marker": "x"} if way.shortcut_of else {"marker": _MARKERS[number], "ms": 5}
+            style = {"color": _COLOURS[number], **look, "zorder": 2 if way.shortcut_of else 3}
+        curves.append(_Curve(name=name, values={mean.way.scale: mean.mean for mean in line}, style=style))
+        row = beside(name, way.dataset, way.protocol)
+        if against_paper and row and way.metric == "psnr" and way.model_sha256 and not way.shortcut_of:
+            both = {scale: value for scale, value in row.psnr.items() if scale in curves[-1].values}
+            ring = {"color": style["color"], "ls": "", "marker": "o", "ms": 11, "mfc": "none"}
+            curves.append(_Curve(name=row.name, values=both, style=ring))
+    return curves
+
+
+def _draw(axes: Axes, curves: Sequence[_Curve], means: Sequence[Mean]) -> None:
+    for curve in curves:
+        scales = sorted(curve.values, key=_place)
+        places = [_place(scale) for scale in scales]
+        axes.plot(places, [curve.values[scale] for scale in scales], label=curve.name, **curve.style)
+    ticks = sorted({mean.way.scale for mean in means}, key=_place)
     axes.set_xscale("log")
-    axes.set_xticks([_place(scale) for scale in scales], [f"x{scale}" for scale in scales])
+    axes.set_xticks([_place(scale) for scale in ticks], [f"x{scale}" for scale in ticks])
     axes.minorticks_off()
-    axes.set_xlabel("scale")
-    unit = METRICS[way.metric].unit if way.metric in METRICS else ""
-    axes.set_ylabel(f"{way.metric} ({unit})" if unit else way.metric)
-    axes.set_title(f"{way.dataset}, protocol {way.protocol}", loc="left")
+    metric = means[0].way.metric
+    axes.set_ylabel(f"{metric.upper() if len(metric) < 5 else metric}{_unit(metric)}")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
 
 
-def _published(axes: Axes, model: str, cells: Sequence[Mean], colour: str) -> None:
-    row = beside(model, cells[0].way.dataset, cells[0].way.protocol)
-    both = [mean.way.scale for mean in cells if row and mean.way.scale in row.psnr]
-    if row and both:
-        places, values = [_place(scale) for scale in both], [row.psnr[scale] for scale in both]
-        axes.plot(places, values, ls="", marker="o", ms=11, mfc="none", color=colour, label=row.name)
-
-
-def _learned(mean: Mean) -> bool:
-    return bool(mean.way.model_sha256)
+def _unit(metric: str) -> str:
+    unit = METRICS[metric].unit if metric in METRICS else ""
+    return f" ({unit})" if unit else ""
 
 
 def _place(scale: Scale) -> float:

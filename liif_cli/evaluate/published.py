@@ -19,12 +19,13 @@ class Published:
     """One row of a published table.
 
     name:   what to call it beside ours. model: whose row it is, as our tables name it.
-    source: where it was published. psnr: mean over the data set, in dB.
+    source: where it was published. psnr: mean over the data set's `pictures`, in dB.
     """
 
     name: str
     model: str
     dataset: str
+    pictures: int
     protocol: str
     source: str
     psnr: Mapping[Scale, float]

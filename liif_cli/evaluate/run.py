@@ -154,9 +154,9 @@ def with_baselines(models: Sequence[Contestant], names: Sequence[str]) -> tuple[
     return tuple(found)
 
 
-def effort(run: Run, journal: Journal | None = None) -> float:
-    """The sum of `Step.cost` that `measure` will yield."""
-    return sum(task.cost for task in run.tasks() if journal is None or not run.kept(task, journal))
+def remaining(run: Run, journal: Journal | None = None) -> list[Task]:
+    """What `measure` will have to do: all that the journal does not hold."""
+    return [task for task in run.tasks() if journal is None or not run.kept(task, journal)]
 
 
 def measure(run: Run, journal: Journal | None = None) -> Iterator[Step]:

@@ -67,13 +67,19 @@ def picture_tables(rows: Iterable[Row]) -> list[Table]:
     return found
 
 
-def gate(means: Iterable[Mean], models: Sequence[str], minimum: float) -> None:
-    """Raise GateError, naming every mean PSNR of `models` that is below `minimum` dB."""
-    psnr = [mean for mean in means if mean.way.metric == "psnr" and mean.way.model in models]
+def gate(means: Iterable[Mean], minimum: float) -> None:
+    """Raise GateError, naming every mean PSNR of a model (not of a baseline) below `minimum` dB."""
+    judged = [
+        mean
+        for mean in means
+        if mean.way.metric == "psnr" and mean.way.model_sha256 and not mean.way.shortcut_of
+    ]
+    if not judged:
+        raise GateError("there is no PSNR of a model to hold against a minimum")
     short = [
         f"{mean.way.model} has {mean.mean:.3f} dB on {mean.way.dataset} at x{mean.way.scale}"
-        for mean in psnr
-        if mean.mean < minimum
+        for mean in judged
+        if not mean.mean >= minimum
     ]
     if short:
         raise GateError(f"below the {minimum:g} dB asked for: {'; '.join(short)}")
@@ -86,27 +92,30 @@ def _table(means: list[Mean], against_paper: bool) -> Table:
     for mean in means:
         rows.setdefault(mean.way.model, {})[mean.way.scale] = mean
     lines: list[_Line] = []
-    notes = _how(means, scales)
+    verdicts: list[str] = []
+    sources: list[str] = []
     for model, cells in rows.items():
         lines.append(_Line(name=model, cells=_texts(cells, way.metric)))
         if shortcut := rows.get(shortcut_name(model)):
             gain = {s: cells[s].mean - shortcut[s].mean for s in scales if s in cells and s in shortcut}
             lines.append(_difference("  more than through x4", gain, way.metric))
-            notes += _verdict(model, gain, way.metric)
+            verdicts += _verdict(model, gain, way.metric)
         one = cells[min(cells)].way
         if against_paper and way.metric == "psnr" and not one.shortcut_of:
             row = beside(model, way.dataset, way.protocol, weights=bool(one.model_sha256))
             if row is None:
-                notes.append(f"nothing published for {model} on {way.dataset} by protocol {way.protocol}")
+                sources.append(f"nothing published for {model} on {way.dataset} by protocol {way.protocol}")
             else:
                 lines += _against(row, cells)
-                notes.append(f"{row.name}: {row.source}")
+                sources.append(f"{row.name}: {row.source}")
+                if odd := {mean.count for mean in cells.values()} - {row.pictures}:
+                    sources.append(f"published numbers are over {row.pictures} pictures, not over {max(odd)}")
     return Table(
         title=_title(way),
         columns=("", *(f"x{scale}" for scale in scales)),
         rows=tuple((line.name, *(line.cells.get(scale, "") for scale in scales)) for line in lines),
         faint=frozenset(number for number, line in enumerate(lines) if line.faint),
-        notes=tuple(dict.fromkeys(notes)),
+        notes=tuple(dict.fromkeys((*_how(means, scales), *verdicts, *sources))),
     )
 
 
@@ -122,7 +131,9 @@ def _against(row: Published, cells: Cells) -> list[_Line]:
 
 
 def _difference(name: str, gain: Mapping[Scale, float], metric: str) -> _Line:
-    cells = {scale: f"{value:+.{_digits(metric)}f}" for scale, value in gain.items()}
+    digits = _digits(metric)
+    rounded = {scale: round(value, digits) for scale, value in gain.items()}
+    cells = {s: f"{value:+.{digits}f}" if value else f"{0:.{digits}f}" for s, value in rounded.items()}
     return _Line(name=name, cells=cells, faint=True)
 
 

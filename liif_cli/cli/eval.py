@@ -1,0 +1,481 @@
+"""`liif eval`: parse, measure, show."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from liif_cli.cli import console
+from liif_cli.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+    from rich.table import Table
+
+    from liif_cli.evaluate.results import Journal, Mean, Row
+    from liif_cli.evaluate.run import Contestant, Run
+
+STDOUT = Path("-")
+BLOCK = "scores"
+
+_IN_OUT = "Input and output"
+_MODEL = "Model"
+_MEASURE = "What is measured"
+_SPEED = "Speed and memory"
+
+
+def eval_(
+    data: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="DATA...", help="Folders: of pictures, or of HR/ and LR_bicubic/X2 ..."),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-m",
+            "--model",
+            rich_help_panel=_MODEL,
+            show_default="standard",
+            help="Name, file or hf://owner/repo; several allowed.",
+        ),
+    ] = None,
+    baseline: Annotated[
+        str,
+        typer.Option(
+            rich_help_panel=_MODEL,
+            help="Also measured: bicubic, lanczos, x4-lanczos (each model's own x4, resampled), or none.",
+        ),
+    ] = "bicubic,lanczos,x4-lanczos",
+    scales: Annotated[
+        str,
+        typer.Option(
+            "-s", "--scales", rich_help_panel=_MEASURE, help="2,3,4 or 2.5,30,2x3.5 (width x height)."
+        ),
+    ] = "2,3,4",
+    protocol: Annotated[
+        str,
+        typer.Option(
+            rich_help_panel=_MEASURE,
+            help="benchmark (Y), div2k (RGB, border scale + 6), rgb, file (Y, as saved in 8 bits).",
+        ),
+    ] = "benchmark",
+    metric: Annotated[
+        str,
+        typer.Option(
+            rich_help_panel=_MEASURE,
+            help="psnr, ssim, lr-consistency, scale-consistency, border-band; with pyiqa also lpips ...",
+        ),
+    ] = "psnr",
+    border: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            rich_help_panel=_MEASURE,
+            show_default="the protocol's",
+            help="Pixels left out at each side.",
+        ),
+    ] = None,
+    lr_dir: Annotated[
+        Path | None,
+        typer.Option(
+            rich_help_panel=_IN_OUT, help="Other LR files: a folder with X2, X3 ... for every scale."
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, rich_help_panel=_IN_OUT, help="Only the first N pictures of each folder."),
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(rich_help_panel=_MEASURE, help="paper: the published row beside ours.")
+    ] = None,
+    min_psnr: Annotated[
+        float | None,
+        typer.Option(rich_help_panel=_MEASURE, help="Status 5 if a model's mean is below, in dB."),
+    ] = None,
+    from_: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", rich_help_panel=_IN_OUT, help="Show what --json kept earlier; measure nothing."
+        ),
+    ] = None,
+    json: Annotated[
+        Path | None,
+        typer.Option(
+            rich_help_panel=_IN_OUT, help="JSON Lines, a row per picture; an unfinished file is continued."
+        ),
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(rich_help_panel=_IN_OUT, help="The same rows as CSV.")] = None,
+    markdown: Annotated[
+        Path | None,
+        typer.Option(
+            rich_help_panel=_IN_OUT,
+            help=f"The tables as Markdown; into the block `<!-- begin {BLOCK}: ...` of a file that has one.",
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(rich_help_panel=_IN_OUT, help="The first metric over the scale: a .png, .svg or .pdf."),
+    ] = None,
+    save_images: Annotated[
+        Path | None,
+        typer.Option(rich_help_panel=_IN_OUT, help="Save the results below this folder, as 8-bit PNG."),
+    ] = None,
+    by_picture: Annotated[
+        bool,
+        typer.Option("--by-picture", rich_help_panel=_IN_OUT, help="Also a table with a row per picture."),
+    ] = False,
+    if_exists: Annotated[
+        str, typer.Option(rich_help_panel=_IN_OUT, help="error or overwrite, for all files but --json.")
+    ] = "error",
+    yes: Annotated[
+        bool, typer.Option("-y", rich_help_panel=_IN_OUT, help="Same as --if-exists overwrite.")
+    ] = False,
+    device: Annotated[
+        str, typer.Option(rich_help_panel=_SPEED, help="auto, cpu, cuda, cuda:1, mps.")
+    ] = "auto",
+    precision: Annotated[
+        str,
+        typer.Option(rich_help_panel=_SPEED, help="fp32, bf16, fp16 or auto; published numbers are fp32."),
+    ] = "fp32",
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=_SPEED,
+            show_default="half of what is free",
+            help="What computing may use: 800M, 4G, 50%.",
+        ),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress, no notes.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="A line per finished picture.")] = False,
+) -> None:
+    """Measure models on test pictures, by protocols that others can repeat.
+
+    Example: liif eval benchmarks/Set5 -m standard --scales 2,3,4,6,8 --against paper
+    """
+    outputs = _Outputs(
+        json=json,
+        csv=csv,
+        markdown=markdown,
+        plot=plot,
+        overwrite=yes or _chosen("--if-exists", if_exists, ("error", "overwrite")) == "overwrite",
+        against_paper=against is not None and _chosen("--against", against, ("paper",)) == "paper",
+        by_picture=by_picture,
+    )
+    outputs.check()
+    rows: list[Row] = []
+    if from_:
+        if data or json or save_images or by_picture:
+            raise UsageError("--from goes without DATA, --json, --save-images and --by-picture")
+        from liif_cli.evaluate.results import read_means
+
+        means = read_means(from_)
+    else:
+        if not data:
+            raise UsageError("no DATA to measure", hint="liif eval benchmarks/Set5 --scales 2,3,4,6,8")
+        if min_psnr is not None and "psnr" not in _words(metric):
+            raise UsageError("--min-psnr needs psnr among the metrics", hint=f"--metric psnr,{metric}")
+        say = _Say(quiet=quiet, verbose=verbose)
+        with ExitStack() as stack:
+            run = _run(
+                folders=data,
+                limit=limit,
+                lr_dir=lr_dir,
+                models=_Models(
+                    names=tuple(model or ()), device=device, precision=precision, memory=memory, stack=stack
+                ),
+                baselines=_words(baseline),
+                scales=_words(scales),
+                protocol=protocol,
+                metrics=_words(metric),
+                border=None if border is None else (border, border),
+                pictures=save_images,
+                say=say,
+            )
+            rows, means = _measured(run, outputs, say)
+    outputs.write(rows, means)
+    if min_psnr is not None:
+        from liif_cli.evaluate.tables import gate
+
+        gate(means, min_psnr)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Say:
+    """What is said on stderr while measuring."""
+
+    quiet: bool
+    verbose: bool
+
+    def note(self, line: str) -> None:
+        if not self.quiet:
+            console.note(line)
+
+    def detail(self, line: str) -> None:
+        if self.verbose:
+            console.note(line)
+
+    def progress(self) -> Progress:
+        """A bar with the time left; nothing where nobody looks."""
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        return Progress(
+            TextColumn("{task.percentage:>3.0f}%"),
+            BarColumn(24),
+            TimeRemainingColumn(),
+            TextColumn("{task.description}"),
+            console=console.err(),
+            transient=True,
+            disable=self.quiet or not sys.stderr.isatty(),
+            # Pictures differ in size: the rate of the whole run, not of the last half minute.
+            speed_estimate_period=86_400,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Models:
+    """The models asked for, before they are loaded."""
+
+    names: tuple[str, ...]
+    device: str
+    precision: str
+    memory: str | None
+    stack: ExitStack
+
+    def load(self, say: _Say) -> list[Contestant]:
+        """All of them; they end with the stack."""
+        from liif_cli.api import default_model
+
+        return [self._load(name, say) for name in dict.fromkeys(self.names or (default_model(),))]
+
+    def _load(self, name: str, say: _Say) -> Contestant:
+        import hashlib
+
+        from liif_cli.api import Upscaler
+        from liif_cli.evaluate.run import Contestant
+        from liif_cli.weights import fetch
+
+        with fetch.local(name, notify=say.note).open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        upscaler = self.stack.enter_context(
+            Upscaler(name, device=self.device, precision=self.precision, memory=self.memory)
+        )
+        say.detail(f"{name}: {upscaler.placement.because}")
+        spec = upscaler.spec
+        given, asked = spec.multiply_adds_per_input_pixel, spec.multiply_adds_per_output_pixel
+        return Contestant(
+            name=name,
+            upscale=partial(upscaler.upscale, as_float=True),
+            sha256=sha256,
+            precision=_PRECISIONS.get(upscaler.placement.dtype, upscaler.placement.dtype),
+            cost=lambda input_px, output_px: given * input_px + asked * output_px,
+        )
+
+
+_PRECISIONS = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Outputs:
+    """Where results go. `-` is stdout, which then holds nothing else."""
+
+    json: Path | None
+    csv: Path | None
+    markdown: Path | None
+    plot: Path | None
+    overwrite: bool
+    against_paper: bool
+    by_picture: bool
+
+    def check(self) -> None:
+        """Raise UsageError now for what cannot be written later."""
+        if [self.json, self.csv, self.markdown].count(STDOUT) > 1:
+            raise UsageError("only one of --json, --csv and --markdown can go to stdout")
+        if self.plot:
+            from liif_cli.evaluate.plot import check
+
+            check(self.plot)
+        for path in (self.csv, self.markdown, self.plot):
+            if path is None or path == STDOUT:
+                continue
+            if not path.parent.is_dir():
+                raise UsageError(f"{path.parent}: no such folder")
+            if path.exists() and not self.overwrite and not (path == self.markdown and _has_block(path)):
+                raise UsageError(f"{path}: is there already", hint="-y overwrites it")
+
+    def journal(self) -> Journal | None:
+        """The file that rows are kept in as they come."""
+        from liif_cli.evaluate.results import Journal
+
+        return Journal(self.json) if self.json and self.json != STDOUT else None
+
+    def write(self, rows: Sequence[Row], means: Sequence[Mean]) -> None:
+        """Everything that was asked for, and the tables on a stdout that is free."""
+        from liif_cli import report
+        from liif_cli.evaluate.tables import picture_tables, tables
+
+        found = tables(means, against_paper=self.against_paper)
+        if self.by_picture:
+            found += picture_tables(rows)
+        if STDOUT not in (self.json, self.csv, self.markdown):
+            _show([report.rich_table(table) for table in found])
+        everything = [row.to_json() for row in rows] + [mean.to_json() for mean in means]
+        if self.json == STDOUT:
+            _print(report.json_line(row) for row in everything)
+        if self.csv:
+            self._text(self.csv, report.csv_text(everything))
+        if self.markdown:
+            text = "\n".join(report.markdown(table) for table in found)
+            if _has_block(self.markdown):
+                document = self.markdown.read_text("utf-8")
+                _replace(self.markdown, report.update_block(document, BLOCK, text))
+            else:
+                self._text(self.markdown, text)
+        if self.plot:
+            from liif_cli.evaluate.plot import plot
+
+            plot(means, self.plot, against_paper=self.against_paper, overwrite=self.overwrite)
+
+    def _text(self, path: Path, text: str) -> None:
+        if path == STDOUT:
+            _print([text.rstrip("\r\n")])
+        else:
+            _replace(path, text)
+
+
+def _run(
+    *,
+    folders: Sequence[Path],
+    limit: int | None,
+    lr_dir: Path | None,
+    models: _Models,
+    baselines: Sequence[str],
+    scales: Sequence[str],
+    protocol: str,
+    metrics: Sequence[str],
+    border: tuple[int, int] | None,
+    pictures: Path | None,
+    say: _Say,
+) -> Run:
+    """The run, with everything checked that can be before anything is computed: cheap things first."""
+    from liif_cli.evaluate import dataset, perceptual
+    from liif_cli.evaluate.protocol import PROTOCOLS, Scale
+    from liif_cli.evaluate.run import BASELINES, Run, with_baselines
+
+    how = PROTOCOLS[_chosen("--protocol", protocol, tuple(PROTOCOLS))]
+    asked = tuple(dict.fromkeys(Scale.parse(text) for text in scales))
+    wanted = [] if baselines == ["none"] else [_chosen("--baseline", b, BASELINES) for b in baselines]
+    measures = perceptual.find(metrics, device="cpu" if models.device == "auto" else models.device)
+    if not asked or not measures:
+        raise UsageError("nothing to measure: --scales or --metric is empty")
+    if lr_dir and len(folders) > 1:
+        raise UsageError("--lr-dir goes with one DATA folder")
+    found = [dataset.find(folder, asked, how, lr_dir=lr_dir, limit=limit) for folder in folders]
+    names = [data.name for data in found]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UsageError(f"two data sets are called {twice[0]!r}", hint="measure them one by one")
+    contestants = with_baselines(models.load(say), wanted)
+    with say.progress() as progress:
+        bar = progress.add_task("reading", total=sum(len(data.samples) for data in found))
+        checked = [
+            dataset.check(data, asked, how, measures, border=border, checked=lambda _: progress.advance(bar))
+            for data in found
+        ]
+    return Run(
+        contestants=contestants,
+        datasets=tuple(checked),
+        scales=asked,
+        protocol=how,
+        metrics=measures,
+        border=border,
+        pictures=pictures,
+    )
+
+
+def _measured(run: Run, outputs: _Outputs, say: _Say) -> tuple[list[Row], list[Mean]]:
+    """All rows and means of the run. What is finished is in the journal, whatever happens then."""
+    from liif_cli.evaluate.results import mean_rows
+    from liif_cli.evaluate.run import measure, remaining
+
+    rows: list[Row] = []
+    with outputs.journal() or nullcontext() as journal, say.progress() as progress:
+        left = remaining(run, journal)
+        if run.pictures and not outputs.overwrite:
+            _refuse_existing(task.picture(run.pictures) for task in left)
+        if journal and (kept := sum(1 for _ in run.tasks()) - len(left)):
+            say.note(f"{journal.path}: {kept} results of an earlier run are taken over, {len(left)} to go")
+        bar = progress.add_task("", total=sum(task.cost for task in left))
+        if left:
+            progress.update(bar, description=str(left[0]))
+        done = 0
+        for step in measure(run, journal):
+            rows += step.rows
+            if step.cost:
+                done += 1
+                upcoming = str(left[done]) if done < len(left) else ""
+                progress.update(bar, advance=step.cost, description=upcoming)
+                say.detail(f"{step.task}: " + ", ".join(f"{r.way.metric} {r.value:.4f}" for r in step.rows))
+        means = mean_rows(rows)
+        if journal:
+            journal.add(means)
+    return rows, means
+
+
+def _show(tables: Sequence[Table]) -> None:
+    """Tables on stdout; where that is no terminal they are as wide as they are."""
+    out = console.out()
+    for number, table in enumerate(tables):
+        if not out.is_terminal:
+            wide = out.options.update(max_width=10_000)
+            out.width = max(80, table.__rich_measure__(out, wide).maximum)
+        if number:
+            out.print()
+        out.print(table)
+
+
+def _refuse_existing(paths: Iterable[Path]) -> None:
+    there = next((path for path in paths if path.exists()), None)
+    if there:
+        raise UsageError(f"{there}: is there already", hint="-y overwrites, or name another folder")
+
+
+def _has_block(path: Path) -> bool:
+    """Whether `path` is a document with a block for the tables."""
+    from liif_cli.report import blocks
+
+    if path == STDOUT or not path.is_file():
+        return False
+    try:
+        return any(block.name == BLOCK for block in blocks(path.read_text("utf-8")))
+    except UnicodeDecodeError:
+        return False
+
+
+def _replace(path: Path, text: str) -> None:
+    from liif_cli.image.whole import whole
+
+    with whole(path, overwrite=True) as file:
+        file.write(text.encode())
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line)
+
+
+def _words(text: str) -> list[str]:
+    """`a,b` -> ["a", "b"]."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _chosen(option: str, word: str, choice: tuple[str, ...]) -> str:
+    if word not in choice:
+        hint = nearest(word, choice, otherwise=f"choose from {', '.join(choice)}")
+        raise UsageError(f"{option} {word}: unknown", hint=hint)
+    return word
