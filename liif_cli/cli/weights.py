@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from liif_cli.cli import console
 from liif_cli.errors import GateError, UsageError, WeightsError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def list_(as_json: Json = False) -> None:
     lines = _aligned([(card.name, _size(card), card.licence, _scores(card), _where(card)) for card in cards])
     for card, line in zip(cards, lines, strict=True):
         _print([line, f"    {card.what}"])
-    _note("scores: PSNR on Y in dB, Set5; `liif weights info NAME` has all of them")
+    console.note("scores: PSNR on Y in dB, Set5; `liif weights info NAME` has all of them")
 
 
 @weights_app.command()
@@ -62,11 +63,11 @@ def info(model: Model, as_json: Json = False) -> None:
         row = {**_row(card), **_spec_row(card.spec)}
         row |= {"credits": card.credits, "url": card.url}
     else:
-        path = fetch.local(model, notify=_note)
+        path = fetch.local(model, notify=console.note)
         header = store.read_header(path)
         said = {key.removeprefix("liif."): text for key, text in header.metadata.items()}
         said.pop("spec")
-        row = {"name": model, "path": str(path), "bytes": path.stat().st_size, **said}
+        row = {**said, "name": said.get("name", model), "path": str(path), "bytes": path.stat().st_size}
         row |= {**_spec_row(header.spec), "parameters": header.parameters}
     if as_json:
         _print([report.json_line(row)])
@@ -94,13 +95,13 @@ def pull(
     if name.startswith(hub.PREFIX):
         if source is not None:
             raise UsageError("--from goes with a name of the catalogue, not with an address on the hub")
-        _print([str(fetch.local(name, notify=_note))])
+        _print([str(fetch.local(name, notify=console.note))])
         return
     card = catalog.card(name)
     if again or source is not None:
-        path = fetch.pull(card, source=source, notify=_note)
+        path = fetch.pull(card, source=source, notify=console.note)
     else:
-        path = fetch.of_card(card, notify=_note)
+        path = fetch.of_card(card, notify=console.note)
     _print([str(path)])
 
 
@@ -132,7 +133,7 @@ def verify(
     cards = catalog.load()
     names = models or [name for name, card in cards.items() if fetch.have(card)]
     if not names:
-        _note("no weights are here yet; `liif weights pull NAME` fetches some")
+        console.note("no weights are here yet; `liif weights pull NAME` fetches some")
     verdicts = []
     for name in names:
         if name in cards or not Path(name).is_file():
@@ -173,7 +174,7 @@ def convert(
         raise UsageError(f"{output} exists", hint="-y replaces it")
     converted = convert(source, output, fetch.describe(source))
     for note in converted.notes:
-        _note(f"{source}: {note}")
+        console.note(f"{source}: {note}")
     spec, tensors = store.read(output)
     row = {"path": str(output), "bytes": output.stat().st_size, **_spec_row(spec)}
     row |= {"parameters": sum(tensor.numel() for tensor in tensors.values()), "sha256": fetch.sha256(output)}
@@ -194,7 +195,7 @@ def remove(name: Name) -> None:
             f"{name}: the hub's cache belongs to other programs too", hint="`hf cache` manages it"
         )
     gone = fetch.remove(catalog.card(name))
-    _note(f"removed {gone}" if gone else f"{name} is not in the cache; nothing was removed")
+    console.note(f"removed {gone}" if gone else f"{name} is not in the cache; nothing was removed")
 
 
 @weights_app.command()
@@ -211,9 +212,9 @@ def push(
     """
     from liif_cli.weights import fetch, hub
 
-    path = fetch.local(model, notify=_note)
+    path = fetch.local(model, notify=console.note)
     address = hub.publish(path, repo, private=private)
-    _note(f"anyone may now use -m {address}")
+    console.note(f"anyone may now use -m {address}")
     _print([address])
 
 
@@ -298,10 +299,7 @@ def _facts(row: Mapping[str, Any]) -> None:
     _print(_aligned([(key, _text(value)) for key, value in row.items() if value not in (None, "", {})]))
 
 
-def _note(text: str) -> None:
-    typer.echo(text, err=True)
-
-
 def _print(lines: Iterable[str]) -> None:
     for line in lines:
-        typer.echo(line)
+        # Names come out of files: nothing in them may speak to the terminal.
+        print("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line))
