@@ -38,6 +38,8 @@ _BAND_ROWS = 64
 _BAND_BYTES = 8 << 20
 # Pixels a worker renders at a time (nn.grid.BLOCK_PIXELS), unless a single row is longer.
 _BLOCK_PIXELS = 4096
+# Per worker beside the arrays: scratch space of the libraries, and what their allocators keep.
+_SCRATCH_BYTES = 24 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,8 +260,8 @@ def _peak(
     encode = in_px * (_layers_held(spec.encoder) * spec.encoder.width * item)
     prepared = in_px * (spec.encoder.width + 2 * first) * item + columns * 4 * first * item
     block_px = max(_BLOCK_PIXELS, columns * load.planes)
-    # Taps of one pixel: what was picked, two steps of the layers, the sum; a strip of picked columns.
-    block = block_px * (5 * max((first, *spec.decoder.hidden)) * item + 64)
+    # Of one pixel: picked columns, a tap, two steps through the layers, the weighted tap and the sum.
+    block = block_px * (6 * max((first, *spec.decoder.hidden)) * item + 64) + _SCRATCH_BYTES
     averaged = rows * columns * load.planes * 12 if load.times > 1 else 0
     strips = 2 * rows * grid.width * load.out_bytes
     if shared == "tiles":

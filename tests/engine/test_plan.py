@@ -1,0 +1,137 @@
+"""Plans: every output pixel once, every input pixel that is needed, within the budget."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from liif_cli.engine.plan import Load, Plan, plan
+from liif_cli.errors import DeviceError
+from liif_cli.nn.coords import Grid, taps
+from liif_cli.nn.spec import DecoderSpec, EncoderSpec, ModelSpec
+
+EDSR = ModelSpec(
+    encoder=EncoderSpec(kind="edsr", width=64, depth=16), decoder=DecoderSpec(kind="liif", hidden=(256,) * 4)
+)
+SMALL = ModelSpec(
+    encoder=EncoderSpec(kind="compact", width=8, depth=3), decoder=DecoderSpec(kind="light", hidden=(16, 16))
+)
+RDN = replace(EDSR, encoder=EncoderSpec(kind="rdn", width=64, depth=16, layers=8))
+PLENTY = 1 << 40
+
+
+@st.composite
+def grids(draw: st.DrawFn) -> Grid:
+    def axis() -> tuple[int, int, int, int]:
+        size_in, size_out = draw(st.integers(1, 90)), draw(st.integers(1, 400))
+        start = draw(st.integers(0, size_out - 1))
+        return size_in, size_out, start, draw(st.integers(1, size_out - start))
+
+    (in_h, out_h, top, height), (in_w, out_w, left, width) = axis(), axis()
+    return Grid(
+        in_height=in_h, in_width=in_w, out_height=out_h, out_width=out_w,
+        top=top, left=left, height=height, width=width,
+    )  # fmt: skip
+
+
+@given(grid=grids(), tile_px=st.integers(1, 40), start=st.integers(0, 100))
+def test_every_output_pixel_is_made_once(grid: Grid, tile_px: int, start: int) -> None:
+    start = min(start, grid.height - 1)
+    count = np.zeros((grid.out_height, grid.out_width), int)
+    below = grid.top + start
+    for strip in plan(SMALL, grid, budget_bytes=PLENTY, tile_px=tile_px).strips(start):
+        assert strip.top == below
+        below += strip.height
+        for tile in strip.tiles:
+            assert (tile.top, tile.height) == (strip.top, strip.height)
+            count[tile.top : tile.top + tile.height, tile.left : tile.left + tile.width] += 1
+    wanted = np.zeros_like(count)
+    wanted[grid.top + start : grid.top + grid.height, grid.left : grid.left + grid.width] = 1
+    assert np.array_equal(count, wanted)
+
+
+@given(grid=grids(), tile_px=st.integers(1, 40), spec=st.sampled_from([SMALL, EDSR]))
+def test_a_tile_reaches_a_halo_beyond_its_taps_or_to_the_border(
+    grid: Grid, tile_px: int, spec: ModelSpec
+) -> None:
+    for strip in plan(spec, grid, budget_bytes=PLENTY, tile_px=tile_px).strips():
+        for tile in strip.tiles:
+            y = taps(grid.in_height, grid.out_height, tile.top, tile.top + tile.height).index
+            x = taps(grid.in_width, grid.out_width, tile.left, tile.left + tile.width).index
+            reach = spec.encoder.radius_px + spec.decoder.radius_px
+            assert tile.in_top == max(0, y.min() - reach)
+            assert tile.in_top + tile.in_height == min(grid.in_height, y.max() + 1 + reach)
+            assert tile.in_left == max(0, x.min() - reach)
+            assert tile.in_left + tile.in_width == min(grid.in_width, x.max() + 1 + reach)
+
+
+@settings(max_examples=40)
+@given(
+    grid=grids(),
+    budget=st.integers(1 << 20, 1 << 28),
+    workers=st.integers(1, 4),
+    planes=st.integers(1, 2),
+    spec=st.sampled_from([SMALL, EDSR, RDN]),
+)
+def test_a_plan_keeps_to_its_budget_or_says_that_it_cannot(
+    grid: Grid, budget: int, workers: int, planes: int, spec: ModelSpec
+) -> None:
+    load = Load(planes=planes)
+    try:
+        found = plan(spec, grid, budget_bytes=budget, workers=workers, load=load)
+    except DeviceError as error:
+        assert error.status == 3
+        with pytest.raises(DeviceError):
+            plan(spec, grid, budget_bytes=budget // 2, workers=workers, load=load)
+    else:
+        assert found.peak_bytes <= budget
+
+
+def _large(spec: ModelSpec = EDSR, budget: int = PLENTY, workers: int = 2) -> Plan:
+    return plan(spec, Grid.whole(768, 1024, 5760, 7680), budget_bytes=budget, workers=workers)
+
+
+def test_less_memory_is_paid_with_more_work() -> None:
+    plenty, short = _large(), _large(budget=150 << 20)
+    assert short.multiply_adds > 1.02 * plenty.multiply_adds
+    assert short.peak_bytes < plenty.peak_bytes / 2
+
+
+def test_plenty_of_memory_is_not_wasted() -> None:
+    assert _large().peak_bytes < 1 << 30
+
+
+def test_a_small_picture_is_not_cut_where_the_halo_would_cost_more() -> None:
+    # 128 pixels, a halo of 133: two tiles would both encode all of it.
+    grid = Grid.whole(128, 128, 256, 256)
+    found = plan(RDN, grid, budget_bytes=PLENTY, workers=2)
+    assert (found.tiles, found.shared) == (1, "rows")
+
+
+def test_a_large_picture_gives_each_worker_tiles_of_its_own() -> None:
+    assert _large().shared == "tiles"
+    assert _large().tiles >= 8
+
+
+def test_the_memory_does_not_grow_with_the_output() -> None:
+    budget = 400 << 20
+    for factor in (1, 10, 40):
+        grid = Grid.whole(1000, 1000, 1000 * factor, 1000 * factor)
+        assert plan(SMALL, grid, budget_bytes=budget, workers=2).peak_bytes <= budget
+
+
+def test_too_little_memory_is_said_with_what_is_needed() -> None:
+    with pytest.raises(DeviceError, match=r"the smallest tile needs \d+ MiB, 1 MiB are allowed"):
+        _large(budget=1 << 20)
+
+
+def test_planning_loads_neither_torch_nor_numpy_before_it_plans() -> None:
+    code = "import sys, liif_cli.engine.plan; print([m for m in ('torch', 'numpy', 'PIL') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
