@@ -82,8 +82,8 @@ def damage(file: BinaryIO) -> str:
                 header += piece
             elif head[4:] == b"IDAT" and not found:
                 try:
-                    while piece and unpacked < height * row:
-                        unpacked += len(unpacker.decompress(piece, max(row, 4096)))
+                    while unpacked < height * row and (out := unpacker.decompress(piece, row)):
+                        unpacked += len(out)
                         piece = unpacker.unconsumed_tail
                 except zlib.error:
                     found = "its pixel data is damaged"

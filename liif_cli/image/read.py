@@ -27,14 +27,18 @@ MAX_PIXELS = 512_000_000
 """Input pixels allowed unless the caller says otherwise."""
 
 
-def read(source: Path | str | bytes | BinaryIO, *, max_pixels: int | None = None) -> Picture:
+def read(
+    source: Path | str | bytes | BinaryIO, *, max_pixels: int | None = None, name: str | None = None
+) -> Picture:
     """Read a picture from a path, from its bytes or from an open binary stream.
 
     max_pixels: how many it may have; None: `MAX_PIXELS`, and fewer if it is hollow (a bomb).
+    name: what messages call it; None: its path.
     Raises PictureError, with the path in it, whatever is wrong. Runs in this process: a decoder
     that crashes takes it along (`image/isolate.py` reads in another one).
     """
-    with _opened(source) as (name, file):
+    name = name_of(source) if name is None else name
+    with _opened(source, name) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
         kind = sniff.kind_of(file.read(sniff.HEAD_BYTES))
@@ -189,34 +193,38 @@ def _unsupported(name: str, kind: str, reason: str) -> tuple[str, str]:
     return f"{name}: not a picture: {reason}", formats
 
 
-@contextmanager
-def _opened(source: Path | str | bytes | BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
-    if isinstance(source, bytes | bytearray | memoryview):
-        yield "picture", io.BytesIO(source)
-    elif isinstance(source, str | Path):
-        with open_file(Path(source)) as file:
-            yield str(source), file
-    elif source.seekable():
-        yield _name(source), source
-    else:
-        yield _name(source), io.BytesIO(source.read())
-
-
-def _name(stream: BinaryIO) -> str:
-    name = getattr(stream, "name", None)
+def name_of(source: Path | str | bytes | BinaryIO) -> str:
+    """What messages call a source."""
+    if isinstance(source, str | Path):
+        return str(source)
+    name = getattr(source, "name", None)
     return {"<stdin>": "stdin"}.get(name, name) if isinstance(name, str) else "picture"
 
 
 @contextmanager
-def open_file(path: Path) -> Iterator[BinaryIO]:
-    """A regular file, opened to be read. Folders, pipes and devices are refused, without waiting for one."""
+def _opened(source: Path | str | bytes | BinaryIO, name: str) -> Iterator[BinaryIO]:
+    if isinstance(source, bytes | bytearray | memoryview):
+        yield io.BytesIO(source)
+    elif not isinstance(source, str | Path):
+        yield source if source.seekable() else io.BytesIO(source.read())
+    else:
+        with _regular_file(Path(source), name) as file:
+            yield file
+
+
+@contextmanager
+def _regular_file(path: Path, name: str) -> Iterator[BinaryIO]:
     try:
+        # without waiting for ever on a named pipe
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         descriptor = os.open(path, flags)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise PictureError(f"{path}: cannot be opened: {reason.lower()}") from error
+        raise PictureError(f"{name}: cannot be opened: {reason.lower()}") from error
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise PictureError(f"{path}: not a regular file")
-        yield file
+            raise PictureError(f"{name}: not a regular file")
+        try:
+            yield file
+        except OSError as error:
+            raise PictureError(f"{name}: cannot be read: {(error.strerror or str(error)).lower()}") from error
