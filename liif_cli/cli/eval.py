@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -183,6 +183,7 @@ def eval_(
             raise UsageError("--min-psnr needs psnr among the metrics", hint=f"--metric psnr,{metric}")
         say = _Say(quiet=quiet, verbose=verbose)
         with ExitStack() as stack:
+            journal = outputs.journal(stack)
             run = _run(
                 folders=data,
                 limit=limit,
@@ -198,7 +199,7 @@ def eval_(
                 pictures=save_images,
                 say=say,
             )
-            rows, means = _measured(run, outputs, say)
+            rows, means = _measured(run, journal, outputs, say)
     outputs.write(rows, means)
     if min_psnr is not None:
         from liif_cli.evaluate.tables import gate
@@ -301,19 +302,23 @@ class _Outputs:
             from liif_cli.evaluate.plot import check
 
             check(self.plot)
-        for path in (self.csv, self.markdown, self.plot):
+        for path in (self.json, self.csv, self.markdown, self.plot):
             if path is None or path == STDOUT:
                 continue
             if not path.parent.is_dir():
                 raise UsageError(f"{path.parent}: no such folder")
+            if path == self.json:
+                continue  # is continued
             if path.exists() and not self.overwrite and not (path == self.markdown and _has_block(path)):
                 raise UsageError(f"{path}: is there already", hint="-y overwrites it")
 
-    def journal(self) -> Journal | None:
+    def journal(self, stack: ExitStack) -> Journal | None:
         """The file that rows are kept in as they come."""
         from liif_cli.evaluate.results import Journal
 
-        return Journal(self.json) if self.json and self.json != STDOUT else None
+        if self.json is None or self.json == STDOUT:
+            return None
+        return stack.enter_context(Journal(self.json))
 
     def write(self, rows: Sequence[Row], means: Sequence[Mean]) -> None:
         """Everything that was asked for, and the tables on a stdout that is free."""
@@ -398,13 +403,15 @@ def _run(
     )
 
 
-def _measured(run: Run, outputs: _Outputs, say: _Say) -> tuple[list[Row], list[Mean]]:
+def _measured(
+    run: Run, journal: Journal | None, outputs: _Outputs, say: _Say
+) -> tuple[list[Row], list[Mean]]:
     """All rows and means of the run. What is finished is in the journal, whatever happens then."""
     from liif_cli.evaluate.results import mean_rows
     from liif_cli.evaluate.run import measure, remaining
 
     rows: list[Row] = []
-    with outputs.journal() or nullcontext() as journal, say.progress() as progress:
+    with say.progress() as progress:
         left = remaining(run, journal)
         if run.pictures and not outputs.overwrite:
             _refuse_existing(task.picture(run.pictures) for task in left)

@@ -100,12 +100,20 @@ def _curves(means: Sequence[Mean], against_paper: bool) -> list[_Curve]:
             look = {"ls": ":", "marker": "x"} if way.shortcut_of else {"marker": _MARKERS[number], "ms": 5}
             style = {"color": _COLOURS[number], **look, "zorder": 2 if way.shortcut_of else 3}
         curves.append(_Curve(name=name, values={mean.way.scale: mean.mean for mean in line}, style=style))
-        row = beside(name, way.dataset, way.protocol)
-        if against_paper and row and way.metric == "psnr" and way.model_sha256 and not way.shortcut_of:
-            both = {scale: value for scale, value in row.psnr.items() if scale in curves[-1].values}
-            ring = {"color": style["color"], "ls": "", "marker": "o", "ms": 11, "mfc": "none"}
-            curves.append(_Curve(name=row.name, values=both, style=ring))
-    return curves
+        if against_paper and way.metric == "psnr" and way.model_sha256 and not way.shortcut_of:
+            curves += _rings(line, style["color"])
+    return list({curve.name: curve for curve in curves}.values())
+
+
+def _rings(line: Sequence[Mean], colour: str) -> list[_Curve]:
+    """The published numbers beside a model's, where they are over as many pictures."""
+    row = beside(line[0].way.model, line[0].way.dataset, line[0].way.protocol)
+    if row is None:
+        return []
+    scales = [mean.way.scale for mean in line if mean.count == row.pictures]
+    both = {scale: row.psnr[scale] for scale in scales if scale in row.psnr}
+    ring = {"color": colour, "ls": "", "marker": "o", "ms": 11, "mfc": "none"}
+    return [_Curve(name=row.name, values=both, style=ring)] if both else []
 
 
 def _draw(axes: Axes, curves: Sequence[_Curve], means: Sequence[Mean]) -> None:

@@ -148,21 +148,17 @@ def read_means(path: Path) -> list[Mean]:
 class Journal:
     """The file of one run: what it holds already, and where new rows go as they are measured.
 
-    A context manager. Every row is handed to the system at once, so only a half-written last line
-    can be lost to a kill; it is cut off when the file is opened again.
+    A context manager. Every row is on the disk before the next is measured, so only a half-written
+    last line can be lost to a kill; it is cut off when the file is written to again.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open `path`, which need not exist. Raises UsageError if it holds anything but results."""
+        """Read `path`, which need not exist. Raises UsageError if it holds anything but results."""
         self.path = path
-        known, whole = _read(path) if path.exists() else ([], 0)
+        known, self._whole = _read(path) if path.exists() else ([], 0)
         self._values = {row.key: row.value for row in known if isinstance(row, Row)}
         self._means = {mean for mean in known if isinstance(mean, Mean)}
-        try:
-            self._file: IO[bytes] = path.open("ab")
-            self._file.truncate(whole)
-        except OSError as error:
-            raise LiifError(f"{path}: {error.strerror or error}") from error
+        self._file: IO[bytes] | None = None  # opened by the first row: nothing measured, nothing touched
 
     def __enter__(self) -> Self:
         return self
@@ -170,7 +166,8 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        if self._file:
+            self._file.close()
 
     def value(self, way: Way, image: str, image_sha256: str) -> float | None:
         """What was measured before, or None."""
@@ -191,6 +188,9 @@ class Journal:
         if not new:
             return
         try:
+            if self._file is None:
+                self._file = self.path.open("ab")
+                self._file.truncate(self._whole)
             self._file.write("".join(new).encode())
             self._file.flush()
             os.fsync(self._file.fileno())

@@ -154,8 +154,17 @@ def test_a_file_of_another_kind_is_refused_and_left_alone(tmp_path: Path, text: 
 
 
 def test_a_folder_that_is_not_there_is_a_message(tmp_path: Path) -> None:
-    with pytest.raises(LiifError, match=r"gone.scores\.jsonl: No such file or directory"):
-        Journal(tmp_path / "gone" / "scores.jsonl")
+    with (
+        Journal(tmp_path / "gone" / "scores.jsonl") as journal,
+        pytest.raises(LiifError, match=r"gone.scores\.jsonl: No such file or directory"),
+    ):
+        journal.add([ROW])
+
+
+def test_a_run_that_measured_nothing_leaves_no_file(tmp_path: Path) -> None:
+    with Journal(tmp_path / "scores.jsonl"):
+        pass
+    assert not (tmp_path / "scores.jsonl").exists()
 
 
 def test_the_last_mean_of_a_cell_counts(tmp_path: Path) -> None:

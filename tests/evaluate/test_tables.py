@@ -131,7 +131,9 @@ def test_the_published_row_stands_beside_ours_with_the_difference_and_its_source
 def test_a_published_mean_over_other_pictures_is_called_so() -> None:
     one = mean("edsr-baseline-liif", 2, 40)
     few = Mean(way=one.way, count=2, mean=40.0)
-    assert "published numbers are over 5 pictures, not over 2" in only(tables([few], against_paper=True)).notes
+    assert (
+        "published numbers are over 5 pictures, not over 2" in only(tables([few], against_paper=True)).notes
+    )
 
 
 def test_a_model_without_a_published_row_is_laid_beside_the_methods_own() -> None:
