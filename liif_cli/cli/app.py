@@ -15,6 +15,8 @@ import typer
 
 from liif_cli import __version__
 from liif_cli.cli import console
+from liif_cli.cli.eval import eval_
+from liif_cli.cli.train import train
 from liif_cli.cli.upscale import upscale
 from liif_cli.cli.weights import weights_app
 from liif_cli.errors import LiifError
@@ -33,6 +35,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(upscale)
+app.command("eval")(eval_)
+app.command()(train)
 app.add_typer(weights_app)
 
 

@@ -1,0 +1,1 @@
+"""Training: recipes, samples, the loop and its checkpoints."""

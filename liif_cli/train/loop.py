@@ -1,0 +1,249 @@
+"""The steps of a training run: gradients, guard, schedule, mean weights. It draws and prints nothing.
+
+On a CPU a step's samples are shared out over worker threads, each running torch single-threaded:
+there are no barriers inside operations, so a busy neighbour costs little, and each half stays in its
+own core's cache. A process on a GPU has one shard. Processes under torchrun share a step in the
+same way; their gradients are averaged.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+from liif_cli.errors import TrainingError
+from liif_cli.nn.grid import prepare, render_rows
+from liif_cli.nn.model import Model, build
+from liif_cli.train import checkpoint
+from liif_cli.train.data import Batch, Photos, batch
+from liif_cli.train.optimiser import Optimiser
+from liif_cli.train.recipe import Recipe, Schedule
+
+_BAD_STEPS = 10  # so many steps without a finite gradient, and the run goes back to its last good state
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One step that was made: its number (from 1), mean loss, rate, and whether it was skipped."""
+
+    number: int
+    loss: float
+    rate: float
+    skipped: bool
+    stepped_back: bool = False
+
+
+class Training:
+    """A run in progress: model, mean weights, optimiser, and where it stands.
+
+    `steps()` goes on until the schedule ends; between two steps the run may be saved, judged or left.
+    """
+
+    def __init__(self, recipe: Recipe, photos: Photos, *, device: str = "cpu", shards: int = 1) -> None:
+        self.recipe = recipe
+        self.step = 0
+        self.elapsed_s = 0.0
+        self.salt = 0  # changes the samples after a step back, lest the same fault come again
+        self._photos = photos
+        self._device = torch.device(device)
+        self._ranks, self._rank = (
+            (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
+        )
+        workers = shards * self._ranks
+        if recipe.samples.batch % workers:
+            raise TrainingError(
+                f"a batch of {recipe.samples.batch} cannot be shared by {workers} workers",
+                hint=f"--batch {math.ceil(recipe.samples.batch / workers) * workers}",
+            )
+        self._shards = shards
+        model = build(recipe.model, seed=recipe.schedule.seed)
+        self.model = model.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.mean = build(recipe.model).to(self._device).requires_grad_(False)
+        self.mean.load_state_dict(self.model.state_dict())
+        self._optimiser = Optimiser(self.model, recipe.schedule)
+        self._good: dict[str, Tensor] | None = None
+
+    def start_from(self, tensors: dict[str, Tensor]) -> list[str]:
+        """Take over the tensors that fit (`init`); returns the names of those that start at random."""
+        own = self.model.state_dict()
+        fitting = {n: t for n, t in tensors.items() if n in own and t.shape == own[n].shape}
+        self.model.load_state_dict(fitting, strict=False)
+        self.mean.load_state_dict(self.model.state_dict())
+        return sorted(own.keys() - fitting.keys())
+
+    @property
+    def first_process(self) -> bool:
+        """Whether this process writes and prints: of several under torchrun, one does."""
+        return self._rank == 0
+
+    def agree(self, stop: bool) -> bool:
+        """Whether to stop now: one process that wants to is enough, and all must do it at once."""
+        if self._ranks == 1:
+            return stop
+        wish = torch.tensor(float(stop), device=self._device)
+        dist.all_reduce(wish, dist.ReduceOp.MAX)
+        return bool(wish)
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is done, 0 to 1."""
+        return progress(self.recipe.schedule, self.step, self.elapsed_s)
+
+    def steps(self) -> Iterator[Step]:
+        """Make steps until the schedule ends."""
+        with ThreadPoolExecutor(self._shards, "shard", initializer=_one_thread) as pool:
+            bad = 0
+            while self.progress < 1:
+                began = time.monotonic()
+                schedule = self.recipe.schedule
+                factor = rate_factor(schedule, self.step, self.progress)
+                loss, gradients = self._gradients(pool)
+                self.step += 1
+                finite = math.isfinite(loss) and all(bool(g.isfinite().all()) for g in gradients.values())
+                bad = 0 if finite else bad + 1
+                back = bad >= _BAD_STEPS
+                if finite:
+                    self._optimiser.step(gradients, factor)
+                    self._average()
+                elif back:
+                    self._step_back()
+                    bad = 0
+                self.elapsed_s += self._common(time.monotonic() - began)
+                yield Step(
+                    number=self.step,
+                    loss=loss,
+                    rate=schedule.rate * factor,
+                    skipped=not finite,
+                    stepped_back=back,
+                )
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """Everything resuming needs. It also is what a run goes back to after a row of bad steps."""
+        tensors = {f"model.{n}": t for n, t in self.model.state_dict().items()}
+        tensors |= {f"mean.{n}": t for n, t in self.mean.state_dict().items()}
+        tensors |= {f"optimiser.{n}": t for n, t in self._optimiser.state().items()}
+        self._good = {n: t.detach().clone() for n, t in tensors.items()}
+        return self._good, {"step": self.step, "elapsed_s": self.elapsed_s, "salt": self.salt}
+
+    def load(self, tensors: dict[str, Tensor], facts: dict[str, float]) -> None:
+        """Go on where `state()` was taken. Raises TrainingError if it is of another model."""
+        try:
+            self._restore(tensors)
+        except (KeyError, RuntimeError) as error:
+            raise TrainingError("the checkpoint is of another model than its recipe says") from error
+        self._good = {n: t.clone() for n, t in tensors.items()}
+        self.step, self.elapsed_s = int(facts["step"]), float(facts["elapsed_s"])
+        self.salt = int(facts["salt"])
+
+    def _restore(self, tensors: dict[str, Tensor]) -> None:
+        self.model.load_state_dict(checkpoint.part(tensors, "model."))
+        self.mean.load_state_dict(checkpoint.part(tensors, "mean."))
+        self._optimiser.load(checkpoint.part(tensors, "optimiser."))
+
+    def _step_back(self) -> None:
+        if self._good is None:
+            raise TrainingError(
+                f"the loss is not finite for {_BAD_STEPS} steps, and there is no good state to go back to",
+                hint="lower schedule.rate",
+            )
+        self._restore(self._good)
+        self.salt += 1
+
+    def _gradients(self, pool: ThreadPoolExecutor) -> tuple[float, dict[str, Tensor]]:
+        """Mean loss and mean gradient over the samples of this step, of all shards and processes."""
+        frozen = self.step < self.recipe.schedule.frozen_steps
+        names = [n for n, _ in self.model.named_parameters() if not (frozen and n.startswith("encoder."))]
+        size = self.recipe.samples.batch // (self._shards * self._ranks)
+        first = self._rank * self._shards
+        starts = [size * (first + shard) for shard in range(self._shards)]
+        parts = list(pool.map(lambda start: self._shard(start, size, names, frozen), starts))
+        loss = torch.stack([p[0] for p in parts]).mean()
+        gradients = [
+            torch.stack(same).mean(0) if len(parts) > 1 else same[0]
+            for same in zip(*(p[1] for p in parts), strict=True)
+        ]
+        if self._ranks > 1:
+            loss, gradients = _mean_over_processes(loss, gradients)
+        return float(loss), dict(zip(names, gradients, strict=True))
+
+    def _shard(
+        self, start: int, size: int, names: Sequence[str], frozen: bool
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        """Loss and gradients of `size` samples of this step."""
+        recipe = self.recipe
+        seed = recipe.schedule.seed + (self.salt << 32)
+        samples = batch(self._photos, recipe.samples, seed=seed, step=self.step, first=start, count=size)
+        parameters = dict(self.model.named_parameters())
+        with self._autocast():
+            loss = l1(self.model, samples, self._device, frozen=frozen)
+        return loss.detach(), torch.autograd.grad(loss, [parameters[n] for n in names])
+
+    def _common(self, seconds: float) -> float:
+        """The first process's clock counts for all: their schedules must not drift apart."""
+        if self._ranks == 1:
+            return seconds
+        clock = torch.tensor(seconds, dtype=torch.float32, device=self._device)
+        dist.broadcast(clock, 0)
+        return float(clock)
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if self.recipe.schedule.precision != "bf16":
+            return nullcontext()
+        return torch.autocast(self._device.type, torch.bfloat16)
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        # The mean forgets its random beginning faster than its decay alone would.
+        decay = min(self.recipe.schedule.ema, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(list(self.mean.parameters()), list(self.model.parameters()), 1 - decay)
+
+
+def l1(model: Model, samples: Batch, device: torch.device, *, frozen: bool = False) -> Tensor:
+    """Mean absolute error over a batch, in the paper's normalised values (twice that of 0 to 1)."""
+    low = samples.low.to(device, memory_format=torch.channels_last)
+    with torch.no_grad() if frozen else nullcontext():
+        codes = model.encode(low)
+    if samples.grid is not None:
+        answer = render_rows(prepare(model, codes, samples.grid), 0, samples.grid.height)
+    else:
+        assert samples.points is not None and samples.cells is not None
+        answer = model.query(codes, samples.points, samples.cells)
+    return 2 * (answer.float() - samples.target.to(device)).abs().mean()
+
+
+def progress(schedule: Schedule, step: int, elapsed_s: float) -> float:
+    """Share of a run that is done, by whichever of steps and minutes is further. 0 without either."""
+    by_steps = step / schedule.steps if schedule.steps else 0.0
+    by_time = elapsed_s / (60 * schedule.minutes) if schedule.minutes else 0.0
+    return min(1.0, max(by_steps, by_time))
+
+
+def rate_factor(schedule: Schedule, step: int, done: float) -> float:
+    """What the learning rate is multiplied by before step `step` (from 0), `done` of the run done."""
+    warm = min(1.0, (step + 1) / schedule.warmup_steps) if schedule.warmup_steps else 1.0
+    if schedule.halve_steps:
+        return warm * 0.5 ** (step // schedule.halve_steps)
+    left = (1 - done) / schedule.decay if schedule.decay else 1.0
+    return warm * min(1.0, left)
+
+
+def _mean_over_processes(loss: Tensor, gradients: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """One message for all gradients; every process then makes the same step."""
+    flat = torch.cat([loss.reshape(1), *(g.reshape(-1) for g in gradients)])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    sizes = [1, *(g.numel() for g in gradients)]
+    mean, *parts = torch.split(flat, sizes)
+    return mean[0], [p.view_as(g) for p, g in zip(parts, gradients, strict=True)]
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
