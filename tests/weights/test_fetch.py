@@ -190,7 +190,7 @@ def test_without_pip_the_message_gives_the_one_command_that_gets_the_file(
     assert fetch.local("tiny").is_file()
 
 
-def test_two_processes_that_pull_at_once_end_with_one_sound_file(shelf: Shelf) -> None:
+def test_processes_that_pull_at_once_end_with_one_sound_file(shelf: Shelf) -> None:
     code = f"""
 from pathlib import Path
 from liif_cli.weights import catalog, fetch
