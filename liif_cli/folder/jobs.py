@@ -1,0 +1,324 @@
+"""Inputs → jobs. Whatever can be known to be wrong is known here, before anything is computed.
+
+An input ends as a `Result` (done, skipped or failed); what is left to do is a `Job`. Nothing here
+loads torch, decodes pixels or talks to a terminal.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from liif_cli.engine.target import Layout, Target
+from liif_cli.errors import LiifError, PictureError
+from liif_cli.folder.names import IfExists, Naming, Source
+from liif_cli.image import formats
+
+Status = Literal["done", "skipped", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What is known of a picture before its pixels are read. Upright; channels: 1 or 3, alpha apart."""
+
+    width: int
+    height: int
+    channels: int
+    alpha: bool
+    bits: int
+    format: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """How one input ended, with the fields of `--json` (CLI.md). exit_status: of its error."""
+
+    input: str
+    output: str | None = None
+    status: Status
+    error: str = ""
+    hint: str = ""
+    warnings: tuple[str, ...] = ()
+    in_width: int = 0
+    in_height: int = 0
+    width: int = 0
+    height: int = 0
+    scale: tuple[float, float] | None = None
+    model: str = ""
+    precision: str = ""
+    tiles: int = 0
+    seconds: float = 0.0
+    megapixels_per_second: float = 0.0
+    peak_bytes: int = 0
+    exit_status: int = 0
+    traceback: str = ""
+
+    def row(self) -> dict[str, Any]:
+        """For JSON Lines."""
+        fields = asdict(self)
+        del fields["exit_status"], fields["traceback"]
+        return fields
+
+    @classmethod
+    def failed(cls, name: str, error: LiifError) -> Result:
+        """An input that could not be done."""
+        return cls(input=name, status="failed", error=str(error), hint=error.hint, exit_status=error.status)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One picture to do. output: None = stdout. through: nothing to enlarge, the file is copied as it is."""
+
+    source: Source
+    output: Path | None
+    target: Target
+    layout: Layout
+    header: Header
+    format: str
+    bits: int
+    overwrite: bool
+    through: bool = False
+    notes: tuple[str, ...] = ()
+
+    def result(self, status: Status, **more: Any) -> Result:
+        """How it ended, with what is known beforehand."""
+        layout = self.layout
+        return Result(
+            input=self.source.name,
+            output="-" if self.output is None else str(self.output),
+            status=status,
+            in_width=layout.in_width,
+            in_height=layout.in_height,
+            width=layout.in_width if self.through else layout.width,
+            height=layout.in_height if self.through else layout.height,
+            scale=(1.0, 1.0) if self.through else layout.scale,
+            warnings=(*self.notes, *more.pop("warnings", ())),
+            **more,
+        )
+
+    def failed(self, error: LiifError, **more: Any) -> Result:
+        """It could not be done."""
+        return self.result("failed", error=str(error), hint=error.hint, exit_status=error.status, **more)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What a job must keep to. bits: 8, 16 or None = the input's. flat: transparency is dropped."""
+
+    if_exists: IfExists = "error"
+    only_enlarge: bool = False
+    max_pixels: int = 2_000_000_000
+    bits: int | None = None
+    flat: bool = False
+
+
+def plan_jobs(
+    sources: Iterable[Source],
+    target: Target,
+    naming: Naming,
+    rules: Rules,
+    probe: Callable[[Source], Header],
+) -> list[Job | Result]:
+    """A job for every input, or at once how it ended, in the order of the inputs.
+
+    probe: reads the header of an input, raises PictureError.
+    """
+    sources = list(sources)
+    planned = [_planned(source, n, target, naming, rules, probe) for n, source in enumerate(sources, 1)]
+    planned = _without_collisions(planned)
+    planned = _without_own_results(planned)
+    planned = _without_inputs_as_outputs(planned, sources)
+    return _within_the_disk([_existing(one, rules) if isinstance(one, Job) else one for one in planned])
+
+
+def _planned(
+    source: Source,
+    index: int,
+    target: Target,
+    naming: Naming,
+    rules: Rules,
+    probe: Callable[[Source], Header],
+) -> Job | Result:
+    """One input by itself."""
+    try:
+        header = probe(source)
+        layout = target.layout(header.width, header.height)
+        output, format = naming.place(source, layout, index, header.format)
+        through = rules.only_enlarge and not layout.enlarges
+        if through and naming.output is None and output is not None:
+            return Result(
+                input=source.name,
+                status="skipped",
+                warnings=("already as large",),
+                in_width=header.width,
+                in_height=header.height,
+                width=header.width,
+                height=header.height,
+            )
+        if not through and layout.width * layout.height > rules.max_pixels:
+            raise PictureError(
+                f"{source.name}: the result would have {layout.width}x{layout.height} pixels, more than "
+                f"{rules.max_pixels:,}",
+                hint="allow more with --max-pixels",
+            )
+        alpha = header.alpha and not rules.flat
+        bits, notes = _depth(header, format, rules)
+        if not through:
+            formats.check(format, width=layout.width, height=layout.height, bits=bits, alpha=alpha)
+    except LiifError as error:
+        return Result.failed(source.name, _named(source, error))
+    return Job(
+        source=source,
+        output=output,
+        target=target,
+        layout=layout,
+        header=header,
+        format=format,
+        bits=bits,
+        overwrite=rules.if_exists == "overwrite",
+        through=through,
+        notes=notes,
+    )
+
+
+def _named(source: Source, error: LiifError) -> LiifError:
+    """The error with the input's name in front, if it is not there."""
+    if str(error).startswith(source.name):
+        return error
+    named = type(error)(f"{source.name}: {error}", hint=error.hint)
+    return named
+
+
+def _depth(header: Header, format: str, rules: Rules) -> tuple[int, tuple[str, ...]]:
+    """Bits of the result, and what is to be said of them."""
+    if rules.bits:
+        return rules.bits, ()
+    able = formats.named(format).bits
+    if header.bits in able:
+        return header.bits, ()
+    return able[-1], (f"{header.bits} bits a sample became {able[-1]}: {format} holds no more",)
+
+
+def _without_collisions(planned: list[Job | Result]) -> list[Job | Result]:
+    """Two inputs, one name for their results: the first may have it."""
+    taken: dict[str, str] = {}
+    kept: list[Job | Result] = []
+    for one in planned:
+        if isinstance(one, Job) and one.output is not None:
+            first = taken.setdefault(_key(one.output), one.source.name)
+            if first != one.source.name:
+                error = PictureError(
+                    f"{one.source.name}: its result would be {one.output}, as that of {first}",
+                    hint="tell them apart with --name, for example '{stem}_{index}.{ext}'",
+                )
+                one = one.failed(error)
+        kept.append(one)
+    return kept
+
+
+def _without_own_results(planned: list[Job | Result]) -> list[Job | Result]:
+    """A result of an earlier run, found in a folder beside its input, is not enlarged once more."""
+    made = {_key(one.output): one.source.name for one in planned if isinstance(one, Job) and one.output}
+    kept: list[Job | Result] = []
+    for one in planned:
+        if isinstance(one, Job) and one.source.path and one.source.below:
+            of = made.get(_key(one.source.path), one.source.name)
+            if of != one.source.name:
+                one = Result(
+                    input=one.source.name, status="skipped", warnings=(f"it is the result of {of}",)
+                )
+        kept.append(one)
+    return kept
+
+
+def _without_inputs_as_outputs(planned: list[Job | Result], sources: list[Source]) -> list[Job | Result]:
+    """No input is ever written over, by whatever name it goes."""
+    inputs = [
+        source
+        for source, one in zip(sources, planned, strict=True)
+        if source.path and not (isinstance(one, Result) and one.status == "skipped")
+    ]
+    names = {_key(source.path): source.name for source in inputs if source.path}
+    files = {found: source.name for source in inputs if source.path and (found := _identity(source.path))}
+    kept: list[Job | Result] = []
+    for one in planned:
+        if isinstance(one, Job) and one.output is not None:
+            hit = names.get(_key(one.output)) or files.get(_identity(one.output) or (-1, -1))
+            if hit:
+                error = PictureError(
+                    f"{one.source.name}: its result would be written over the input {hit}",
+                    hint="write to another folder with -o, or choose another --name",
+                )
+                one = one.failed(error)
+        kept.append(one)
+    return kept
+
+
+def _existing(job: Job, rules: Rules) -> Job | Result:
+    """What stands where the result shall go, and whether it may."""
+    if job.output is None:
+        return job
+    if job.output.is_dir():
+        return job.failed(PictureError(f"{job.output}: there is a folder of this name"))
+    if job.output.exists() or job.output.is_symlink():
+        if rules.if_exists == "skip":
+            return job.result("skipped", warnings=("it exists",))
+        if rules.if_exists == "error":
+            error = PictureError(
+                f"{job.output}: exists", hint="-y writes over it, --if-exists skip leaves it as it is"
+            )
+            return job.failed(error)
+    folder = job.output.parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        return job.failed(PictureError(f"{job.output}: {folder} is no folder"))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return job.failed(PictureError(f"{job.output}: nothing may be written in {folder}"))
+    return job
+
+
+def _within_the_disk(planned: list[Job | Result]) -> list[Job | Result]:
+    """Refuse what does not fit beside the jobs before it, not even at half its likely size."""
+    free: dict[int, int] = {}
+    kept: list[Job | Result] = []
+    for one in planned:
+        if isinstance(one, Job) and one.output is not None:
+            folder = next(parent for parent in one.output.absolute().parents if parent.exists())
+            disk = folder.stat().st_dev
+            free.setdefault(disk, shutil.disk_usage(folder).free)
+            likely = formats.likely_bytes(
+                one.format,
+                width=one.layout.width,
+                height=one.layout.height,
+                channels=one.header.channels + one.header.alpha,
+                bits=one.bits,
+            )
+            if likely // 2 > free[disk]:
+                error = PictureError(
+                    f"{one.output}: about {likely / 1e6:,.0f} MB are needed, "
+                    f"{max(free[disk], 0) / 1e6:,.0f} MB are free",
+                    hint="make room or write to another disk with -o",
+                )
+                one = one.failed(error)
+            else:
+                free[disk] -= likely // 2
+        kept.append(one)
+    return kept
+
+
+def _key(path: Path) -> str:
+    """The same for all ways to write a path."""
+    return os.path.normcase(path.parent.resolve() / path.name)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
