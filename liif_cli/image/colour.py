@@ -85,7 +85,7 @@ def to_srgb(picture: Picture) -> Picture:
     image = pyvips.Image.new_from_memory(
         pixels.data, picture.width, picture.height, picture.channels, "ushort"
     ).copy(interpretation="grey16" if grey else "rgb16")
-    image = image.mutate(lambda m: m.set_type(pyvips.GValue.blob_type, "icc-profile-data", picture.icc))
+    image.set_type(pyvips.GValue.blob_type, "icc-profile-data", picture.icc)
     out = image.icc_transform("srgb", embedded=True, intent="relative", depth=16)
     samples: npt.NDArray[np.uint16] = np.ndarray(
         (picture.height, picture.width, out.bands), np.uint16, buffer=out.write_to_memory()

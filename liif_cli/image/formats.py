@@ -15,6 +15,7 @@ class Format:
 
     max_side:  pixels along the longer side.
     bits:      depths a sample can have.
+    quality:   used where none is asked for; 0: the format has no such thing.
     streams:   can be written band by band in little memory, however large the picture is.
     bytes_per_sample: size of the file per 8-bit sample of a photo, for estimates.
     """
@@ -25,7 +26,7 @@ class Format:
     bits: tuple[int, ...]
     alpha: bool
     streams: bool
-    quality: bool
+    quality: int
     lossless: bool
     bytes_per_sample: float
 
@@ -40,7 +41,7 @@ FORMATS: dict[str, Format] = {
             bits=(8, 16),
             alpha=True,
             streams=True,
-            quality=False,
+            quality=0,
             lossless=True,
             bytes_per_sample=0.6,
         ),
@@ -51,7 +52,7 @@ FORMATS: dict[str, Format] = {
             bits=(8, 16),
             alpha=True,
             streams=True,
-            quality=False,
+            quality=0,
             lossless=True,
             bytes_per_sample=0.7,
         ),
@@ -62,7 +63,7 @@ FORMATS: dict[str, Format] = {
             bits=(8,),
             alpha=False,
             streams=True,
-            quality=True,
+            quality=95,
             lossless=False,
             bytes_per_sample=0.2,
         ),
@@ -73,7 +74,7 @@ FORMATS: dict[str, Format] = {
             bits=(8,),
             alpha=True,
             streams=False,
-            quality=True,
+            quality=95,
             lossless=True,
             bytes_per_sample=0.1,
         ),
@@ -84,7 +85,7 @@ FORMATS: dict[str, Format] = {
             bits=(8,),
             alpha=True,
             streams=False,
-            quality=True,
+            quality=90,
             lossless=False,
             bytes_per_sample=0.08,
         ),

@@ -21,7 +21,7 @@ SAMPLES = 277
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
 EXTRA_SAMPLES = 338
 SAMPLE_FORMAT = 339
-EXIF_DIRECTORY = 34665
+EXIF_DIRECTORY, GPS_DIRECTORY, INTEROPERABILITY_DIRECTORY = 34665, 34853, 40965
 EXIF_WIDTH, EXIF_HEIGHT = 40962, 40963
 
 BYTE, ASCII, SHORT, LONG, RATIONAL, LONG8 = 1, 2, 3, 4, 5, 16
@@ -44,6 +44,25 @@ _SIZE = {
     18: 8,
 }
 _CODE = {1: "B", 3: "H", 4: "I", 5: "II", 13: "I", 16: "Q", 18: "Q"}
+_UNIT = {
+    3: 2,
+    4: 4,
+    5: 4,
+    8: 2,
+    9: 4,
+    10: 4,
+    11: 4,
+    12: 8,
+    13: 4,
+    16: 8,
+    17: 8,
+    18: 8,
+}  # what a byte order turns
+# Of the first directory, what describes the picture and not how its pixels lie: name, maker, model,
+# software, date, artist, host, rating, copyright, and Windows' five.
+_DESCRIPTIVE = frozenset({270, 271, 272, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096)})
+_INNER = frozenset({EXIF_DIRECTORY, GPS_DIRECTORY, INTEROPERABILITY_DIRECTORY})
+_LARGEST_VALUE = 1 << 20
 _MOST_ENTRIES = 4096
 _MOST_DIRECTORIES = 10_000
 
@@ -71,7 +90,7 @@ class Structure:
     """A TIFF structure, classic or BigTIFF, read through `read_at`. Raises ValueError if it is none."""
 
     def __init__(self, read_at: ReadAt) -> None:
-        self._read_at = read_at
+        self.read_at = read_at
         head = read_at(0, 16)
         self.order = {b"II": "<", b"MM": ">"}.get(head[:2], "")
         if not self.order or len(head) < 8:
@@ -105,7 +124,7 @@ class Structure:
                 at = struct.unpack(self.order + word, row[4 + word_size :])[0]
             entries.setdefault(tag, Entry(type=kind, count=values, at=at, here=here))
         end = start + count * entry_size
-        after = self._read_at(end, word_size)
+        after = self.read_at(end, word_size)
         following = struct.unpack(self.order + word, after)[0] if len(after) == word_size else 0
         return Directory(entries=entries, next=following, next_at=end)
 
@@ -129,7 +148,7 @@ class Structure:
             return ()
         size, code = _SIZE[entry.type], _CODE[entry.type]
         count = min(entry.count, most)
-        data = self._read_at(entry.at, count * size)
+        data = self.read_at(entry.at, count * size)
         data = data[: len(data) // size * size]
         rows = struct.iter_unpack(self.order + code, data)
         if entry.type == RATIONAL:
@@ -142,7 +161,7 @@ class Structure:
         return int(values[0]) if values else default
 
     def _exactly(self, offset: int, length: int) -> bytes:
-        data = self._read_at(offset, length)
+        data = self.read_at(offset, length)
         if len(data) != length:
             raise ValueError("a directory beyond the end")
         return data
@@ -189,7 +208,7 @@ def first_page(file: BinaryIO) -> Page:
         alpha=structure.numbers(first, EXTRA_SAMPLES) in ((1,), (2,)),
         orientation=said if 1 <= said <= 8 else 1,
         dpi=_dpi(structure, first),
-        exif=None,
+        exif=_exif(structure, first),
         notes=(f"of several pages: the first of {pages} was taken",) if pages > 1 else (),
     )
 
@@ -200,3 +219,118 @@ def _dpi(structure: Structure, directory: Directory) -> tuple[float, float] | No
     if not x or not y or unit is None or not (0 < x[0] < 1e6 and 0 < y[0] < 1e6):
         return None
     return x[0] * unit, y[0] * unit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value:
+    """What a tag holds: `data` in the byte order of where it came from, or a directory of its own."""
+
+    type: int
+    count: int
+    data: bytes
+    inner: dict[int, Value] | None = None
+
+
+def _exif(structure: Structure, first: Directory) -> bytes | None:
+    """The EXIF block that says what a TIFF file says of its first page; None if that is nothing."""
+    values = _values(structure, first, _DESCRIPTIVE | _INNER)
+    if not values:
+        return None
+    head = (b"II*\0" if structure.order == "<" else b"MM\0*") + struct.pack(structure.order + "I", 8)
+    return head + _laid_out(values, 8, structure.order, big=False)
+
+
+def add_exif(file: BinaryIO, exif: bytes) -> None:
+    """Give the first page of a TIFF file what an EXIF block says. The block is a sound one."""
+    source, target = of_bytes(exif), of_file(file)
+    values = _values(source, source.directory(source.first), _DESCRIPTIVE | _INNER)
+    first = target.directory(target.first)
+    size, width = ("Q", 20) if target.big else ("I", 12)
+    old = {tag: target.read_at(entry.here, width) for tag, entry in first.entries.items()}
+    values = {tag: _turned(v, source.order, target.order) for tag, v in values.items() if tag not in old}
+    if not values:
+        return
+    start = file.seek(0, 2)
+    start += file.write(bytes(start % 2))
+    count = len(old) + len(values)
+    table_end = start + (8 if target.big else 2) + count * width + struct.calcsize(size)
+    rows, behind = _rows(values, table_end, target.order, big=target.big)
+    table = b"".join(row for _, row in sorted((old | rows).items()))
+    file.write(struct.pack(target.order + ("Q" if target.big else "H"), count) + table)
+    file.write(struct.pack(target.order + size, first.next) + behind)
+    # the old directory stays where it is, and no one points to it any more
+    file.seek(8 if target.big else 4)
+    file.write(struct.pack(target.order + size, start))
+
+
+def forget_resolution(file: BinaryIO) -> None:
+    """Let a TIFF file say that its resolution means nothing: unit 1, none."""
+    structure = of_file(file)
+    entry = structure.directory(structure.first).entries.get(RESOLUTION_UNIT)
+    if entry is not None and entry.type == SHORT:
+        file.seek(entry.at)
+        file.write(struct.pack(structure.order + "H", 1))
+
+
+def _values(
+    structure: Structure, directory: Directory, wanted: frozenset[int] | None, depth: int = 0
+) -> dict[int, Value]:
+    """The tags of a directory that can be read, those of inner directories with them."""
+    found: dict[int, Value] = {}
+    for tag, entry in directory.entries.items():
+        if wanted is not None and tag not in wanted:
+            continue
+        length = _SIZE.get(entry.type, 0) * entry.count
+        if tag in _INNER:
+            try:
+                inside = structure.directory(structure.number(directory, tag, 0))
+            except ValueError:
+                continue
+            inner = _values(structure, inside, None, depth + 1) if depth < 2 else {}
+            if inner:
+                found[tag] = Value(type=LONG, count=1, data=b"", inner=inner)
+        elif 0 < length <= _LARGEST_VALUE:
+            data = structure.read_at(entry.at, length)
+            if len(data) == length:
+                found[tag] = Value(type=entry.type, count=entry.count, data=data)
+    return found
+
+
+def _turned(value: Value, before: str, after: str) -> Value:
+    """The value in another byte order."""
+    if before == after:
+        return value
+    unit = _UNIT.get(value.type, 1)
+    data = b"".join(value.data[i : i + unit][::-1] for i in range(0, len(value.data), unit))
+    inner = value.inner and {tag: _turned(v, before, after) for tag, v in value.inner.items()}
+    return Value(type=value.type, count=value.count, data=data, inner=inner)
+
+
+def _laid_out(values: dict[int, Value], start: int, order: str, *, big: bool) -> bytes:
+    """A directory that will lie at `start`, followed by what it points to."""
+    word = "Q" if big else "I"
+    count = struct.pack(order + ("Q" if big else "H"), len(values))
+    table_end = start + len(count) + len(values) * (20 if big else 12) + struct.calcsize(word)
+    rows, behind = _rows(values, table_end, order, big=big)
+    table = b"".join(row for _, row in sorted(rows.items()))
+    return count + table + bytes(struct.calcsize(word)) + behind
+
+
+def _rows(values: dict[int, Value], end: int, order: str, *, big: bool) -> tuple[dict[int, bytes], bytes]:
+    """The row of each tag, and what does not fit into the rows, which will lie at `end`."""
+    word = "Q" if big else "I"
+    size = struct.calcsize(word)
+    rows: dict[int, bytes] = {}
+    behind = b""
+    for tag, value in sorted(values.items()):
+        kind, data = value.type, value.data
+        behind += bytes((end + len(behind)) % 2)
+        here = end + len(behind)
+        if value.inner is not None:
+            kind, data = (LONG8 if big else LONG), struct.pack(order + word, here)
+            behind += _laid_out(value.inner, here, order, big=big)
+        elif len(data) > size:
+            behind += data
+            data = struct.pack(order + word, here)
+        rows[tag] = struct.pack(order + "HH" + word, tag, kind, value.count) + data.ljust(size, b"\0")
+    return rows, behind

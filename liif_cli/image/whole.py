@@ -37,6 +37,8 @@ def whole(
     have taken. Raises PictureError for whatever the file system refuses.
     """
     try:
+        if not overwrite and os.path.lexists(path):  # before the work; `_publish` asks again after it
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
         file = _create(path.parent)
     except OSError as error:
         raise refusal(path, error) from error
@@ -58,9 +60,10 @@ def whole(
         except OSError as error:
             raise _Failed from error
     except _Failed as failed:
+        count = needed() if needed else 0
         _discard(file)  # first, so that its space counts as free in the message
         assert isinstance(failed.__cause__, OSError)
-        raise refusal(path, failed.__cause__, needed) from failed.__cause__
+        raise refusal(path, failed.__cause__, count) from failed.__cause__
     finally:
         _discard(file)
 
@@ -82,13 +85,15 @@ def sweep(folder: Path) -> list[Path]:
     return [path for path in leftovers(folder) if _owner_is_dead(path, then_remove=True)]
 
 
-def refusal(path: Path, error: OSError, needed: Callable[[], int] | None = None) -> PictureError:
-    """What to tell the user when the file system refuses to write `path`."""
+def refusal(path: Path, error: OSError, needed: int = 0) -> PictureError:
+    """What to tell the user when the file system refuses to write `path` of `needed` bytes."""
+    if error.errno == errno.EEXIST:
+        return PictureError(f"{path}: exists already", hint="overwrite it with -y, or name another output")
     if error.errno not in _NO_SPACE:
         return PictureError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}")
     said = f"{path}: no space left on the disk"
     if needed:
-        said += f": about {megabytes(needed())} are needed"
+        said += f": about {megabytes(needed)} are needed"
     with suppress(OSError):
         said += f", {megabytes(shutil.disk_usage(path.parent).free)} are free"
     return PictureError(said, hint="make room or write to another disk with -o; nothing half-written is left")

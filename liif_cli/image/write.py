@@ -2,48 +2,74 @@
 
 from __future__ import annotations
 
-import io
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from liif_cli.image import formats
+from liif_cli.image.bands import Canvas, Encoding, Tags, write_bands
+from liif_cli.image.colour import to_srgb
 from liif_cli.image.picture import Picture, to_bits
-from liif_cli.image.whole import whole
+
+_BAND_BYTES = 4 << 20
 
 
 def write(
     picture: Picture,
-    path: Path | str,
+    target: Path | str | BinaryIO,
     *,
     format: str | None = None,
-    quality: int = 95,
+    bits: int | None = None,
+    quality: int | None = None,
     lossless: bool = False,
+    pyramid: bool = False,
+    icc: Literal["keep", "srgb", "strip"] = "keep",
+    metadata: Literal["keep", "strip"] = "keep",
     overwrite: bool = False,
 ) -> tuple[str, ...]:
-    """Write `picture`; returns notes on what the file could not hold. Raises PictureError."""
-    from PIL import Image
+    """Write `picture` to a path or a binary stream; returns notes on what the format could not hold.
 
-    path = Path(path)
-    kind = formats.named(format) if format else formats.of_suffix(path) or formats.named("png")
-    formats.check(kind, width=picture.width, height=picture.height, alpha=picture.alpha is not None)
-    pixels = to_bits(picture.pixels, 8)
-    if picture.alpha is not None:
-        pixels = np.concatenate([pixels, to_bits(picture.alpha, 8)[..., None]], axis=2)
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels))
-    options: dict[str, Any] = {"icc_profile": picture.icc}
-    if picture.exif:
-        options["exif"] = picture.exif
-    if kind.name == "jpeg":
-        options |= {"quality": quality, "subsampling": 0}
-    elif kind.name in ("webp", "avif"):
-        options |= {"quality": quality}
-        if kind.name == "webp":
-            options |= {"lossless": lossless, "exact": True}
-    buffer = io.BytesIO()
-    image.save(buffer, kind.name, **options)
-    data = buffer.getvalue()
-    with whole(path, overwrite=overwrite, needed=lambda: len(data)) as file:
-        file.write(data)
-    return ()
+    format:   one of `formats.FORMATS`; None: by the suffix of the path, else the picture's own, else PNG.
+    bits:     8 or 16; None: the picture's.
+    quality:  0 to 100 for JPEG, WebP and AVIF; None: the format's default.
+    icc:      `keep` the profile, convert the colours to `srgb`, or `strip` it unconverted.
+    metadata: `keep` EXIF, XMP and density, or `strip` them.
+
+    Raises PictureError if the format cannot hold the picture, if the file exists and not
+    `overwrite`, and if the disk is full.
+    """
+    if icc == "srgb":
+        picture = to_srgb(picture)
+    canvas = Canvas(
+        width=picture.width,
+        height=picture.height,
+        channels=picture.channels,
+        alpha=picture.alpha is not None,
+        bits=picture.bits if bits is None else bits,
+    )
+    encoding = Encoding(
+        format=_format(picture, target, format), quality=quality, lossless=lossless, pyramid=pyramid
+    )
+    tags = Tags.of(picture, icc=icc != "strip", metadata=metadata == "keep")
+    return write_bands(target, _bands(picture, canvas), canvas, encoding, tags, overwrite=overwrite)
+
+
+def _format(picture: Picture, target: Path | str | BinaryIO, asked: str | None) -> str:
+    if asked is not None:
+        return formats.named(asked).name
+    if isinstance(target, str | Path) and (of_name := formats.of_suffix(Path(target))):
+        return of_name.name
+    return picture.format if picture.format in formats.FORMATS else "png"
+
+
+def _bands(picture: Picture, canvas: Canvas) -> Iterator[npt.NDArray[Any]]:
+    height = max(1, _BAND_BYTES // (canvas.width * canvas.samples * 4))
+    for top in range(0, canvas.height, height):
+        rows = to_bits(picture.pixels[top : top + height], canvas.bits)
+        if picture.alpha is not None:
+            alpha = to_bits(picture.alpha[top : top + height], canvas.bits)
+            rows = np.concatenate([rows, alpha[..., None]], axis=2)
+        yield rows
