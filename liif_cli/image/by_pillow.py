@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from liif_cli.image.decoded import Colour, Damaged, Decoded, Limit, TooLarge, Unsupported
+from liif_cli.image.decoded import BANDS, Colour, Damaged, Decoded, Limit, TooLarge, Unsupported, hollow
 
 _NEVER = frozenset(
     {
@@ -24,8 +24,10 @@ _NEVER = frozenset(
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def decode(file: BinaryIO, limit: Limit, *, format: str | None = None) -> Decoded:
+def decode(file: BinaryIO, limit: Limit, *, format: str | None = None, pixels: bool = True) -> Decoded:
     """Decode a seekable file, as Pillow's `format` or as whatever it is among the formats allowed.
+
+    Without `pixels` only the header, with `hollow` samples.
 
     Raises Damaged, Unsupported, TooLarge.
     """
@@ -44,9 +46,10 @@ def decode(file: BinaryIO, limit: Limit, *, format: str | None = None) -> Decode
         with image:
             try:
                 limit.check(*image.size)
-                image.load()
-                limit.check(*image.size)  # an icon tells its size only now
-                return _decoded(image)
+                if pixels:
+                    image.load()
+                    limit.check(*image.size)  # some tell their size only now
+                return _decoded(image, pixels)
             except (Damaged, TooLarge, MemoryError):
                 raise
             except Exception as error:
@@ -79,39 +82,47 @@ def _cause(error: Exception) -> Exception:
     return Damaged(text[:1].lower() + text[1:])
 
 
-def _decoded(image: Any) -> Decoded:
+def _decoded(image: Any, pixels: bool) -> Decoded:
     info = image.info
     notes = []
     frames = _frames(image)
     if frames > 1:
         notes.append(f"animated or of several pages: the first of {frames} was taken")
-    samples, colour, alpha, said = _samples(image)
+    colour, alpha, dtype = _nature(image)
+    if image.mode == "LAB":
+        notes.append("its Lab colours were converted to sRGB")
+    bands = BANDS[colour] + alpha
     return Decoded(
-        samples=samples,
+        samples=_samples(image, colour, alpha) if pixels else hollow(image.height, image.width, bands, dtype),
         colour=colour,
         alpha=alpha,
         exif=_bytes(info.get("exif")),
         icc=_bytes(info.get("icc_profile")),
         xmp=_bytes(info.get("xmp")),
         dpi=_dpi(info.get("dpi")),
-        notes=(*notes, *said),
+        notes=tuple(notes),
     )
 
 
-def _samples(image: Any) -> tuple[npt.NDArray[Any], Colour, bool, tuple[str, ...]]:
-    """Every mode Pillow has, as grey, RGB or CMYK. Indices are never handed on."""
+def _nature(image: Any) -> tuple[Colour, bool, Any]:
+    """(colour, alpha, type of the samples) by the mode, as `_samples` will give them."""
     mode = image.mode
     if mode == "CMYK":
-        return np.array(image), "cmyk", False, ()
+        return "cmyk", False, np.uint8
     if mode.startswith("I") or mode == "F":
-        return np.array(image)[..., None], "grey", False, ()
+        return "grey", False, {"I": np.int32, "F": np.float32}.get(mode, np.uint16)
+    return "grey" if mode in ("1", "L", "LA", "La") else "rgb", bool(image.has_transparency_data), np.uint8
+
+
+def _samples(image: Any, colour: Colour, alpha: bool) -> npt.NDArray[Any]:
+    """Every mode Pillow has, as grey, RGB or CMYK. Indices are never handed on."""
+    mode = image.mode
     if mode == "LAB":
-        return np.array(_from_lab(image)), "rgb", False, ("its Lab colours were converted to sRGB",)
-    alpha = bool(image.has_transparency_data)
-    grey = mode in ("1", "L", "LA", "La")
-    plain = image.convert(("LA" if alpha else "L") if grey else ("RGBA" if alpha else "RGB"))
-    samples = np.array(plain)
-    return samples[..., None] if samples.ndim == 2 else samples, "grey" if grey else "rgb", alpha, ()
+        image = _from_lab(image)
+    elif mode != "CMYK" and not mode.startswith("I") and mode != "F":
+        image = image.convert(("L" if colour == "grey" else "RGB") + ("A" if alpha else ""))
+    samples = np.array(image)
+    return samples[..., None] if samples.ndim == 2 else samples
 
 
 def _from_lab(image: Any) -> Any:

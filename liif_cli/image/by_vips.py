@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from liif_cli.image.decoded import BANDS, Colour, Damaged, Decoded, Limit, Unsupported
+from liif_cli.image.decoded import BANDS, Colour, Damaged, Decoded, Limit, Unsupported, hollow
 
 # "error" where libvips tells broken pixels from odd tags, "warning" where it does not: a JPEG with
 # half its data missing is a warning to libjpeg.
@@ -20,6 +23,16 @@ _LOADERS = {
     "jpeg": ("jpegload_source", "warning"),
 }
 KINDS = frozenset(_LOADERS)
+_TYPES: dict[str, Any] = {
+    "uchar": np.uint8,
+    "char": np.int8,
+    "ushort": np.uint16,
+    "short": np.int16,
+    "uint": np.uint32,
+    "int": np.int32,
+    "float": np.float32,
+    "double": np.float64,
+}
 
 # What libjpeg warns of although every pixel is there.
 _HARMLESS = re.compile(
@@ -46,26 +59,28 @@ def library() -> Any:
     return pyvips
 
 
-def decode(file: BinaryIO, kind: str, limit: Limit) -> Decoded:
+def decode(file: BinaryIO, kind: str, limit: Limit, *, pixels: bool = True) -> Decoded:
     """Decode a seekable file of one of `KINDS`; all bands of it, those after the colour as alpha.
+
+    Without `pixels` only the header, with `hollow` samples.
 
     Raises Damaged, Unsupported, TooLarge.
     """
     pyvips = library()
     loader, fail_on = _LOADERS[kind]
     try:
-        image, samples, _ = _load(file, loader, fail_on, limit)
+        image, samples, _ = _load(file, loader, fail_on, limit, pixels)
     except pyvips.Error as error:
         if not _only_tags(str(error)):
             raise _cause(kind, str(error)) from error
         # an odd tag must not cost the pixels: look away once, and see whether more was wrong
-        image, samples, said = _load(file, loader, "none", limit)
+        image, samples, said = _load(file, loader, "none", limit, pixels)
         if not _only_tags(said):
             raise _cause(kind, said) from error
     colour = _colour(image.interpretation, image.bands)
     icc = _field(image, "icc-profile-data")
     return Decoded(
-        samples=_widened(samples, _field(image, "bits-per-sample")) if kind == "avif" else samples,
+        samples=_widened(samples, _field(image, "bits-per-sample")) if kind == "avif" and pixels else samples,
         colour=colour,
         alpha=image.bands > BANDS[colour],
         exif=_field(image, "exif-data"),
@@ -74,34 +89,48 @@ def decode(file: BinaryIO, kind: str, limit: Limit) -> Decoded:
     )
 
 
-def source(file: BinaryIO) -> Any:
+@contextmanager
+def _source(file: BinaryIO) -> Iterator[Any]:
     """A libvips source that reads `file` from its start."""
     pyvips = library()
     file.seek(0)
     try:
         descriptor = file.fileno()
     except OSError:
-        return pyvips.Source.new_from_memory(file.read())
-    return pyvips.Source.new_from_descriptor(descriptor)
+        yield pyvips.Source.new_from_memory(file.read())
+        return
+    try:
+        yield pyvips.Source.new_from_descriptor(descriptor)
+    finally:
+        # libvips has moved the position under Python's buffer; only this makes Python look again
+        file.seek(0, os.SEEK_END)
 
 
 def bits_of(file: BinaryIO) -> int:
     """Bits a sample of an AVIF that libvips can open, 0 for others."""
     pyvips = library()
     try:
-        image = pyvips.Image.heifload_source(source(file))
+        with _source(file) as source:
+            return int(_field(pyvips.Image.heifload_source(source), "bits-per-sample") or 8)
     except pyvips.Error:
         return 0
-    return int(_field(image, "bits-per-sample") or 8)
 
 
-def _load(file: BinaryIO, loader: str, fail_on: str, limit: Limit) -> tuple[Any, npt.NDArray[Any], str]:
+def _load(
+    file: BinaryIO, loader: str, fail_on: str, limit: Limit, pixels: bool
+) -> tuple[Any, npt.NDArray[Any], str]:
     """The image, its samples, and what libvips grumbled about."""
     pyvips = library()
     pyvips.vips_lib.vips_error_clear()  # else what an earlier file left is told of this one
-    image = getattr(pyvips.Image, loader)(source(file), fail_on=fail_on, access="sequential")
-    limit.check(image.width, image.height)
-    samples = _pixels(image)
+    with _source(file) as source:
+        image = getattr(pyvips.Image, loader)(source, fail_on=fail_on, access="sequential")
+        limit.check(image.width, image.height)
+        if image.format not in _TYPES:
+            raise Unsupported(f"its samples are {image.format} numbers, which are no colour")
+        shape, dtype = (image.height, image.width, image.bands), _TYPES[image.format]
+        samples = (
+            np.ndarray(shape, dtype, buffer=image.write_to_memory()) if pixels else hollow(*shape, dtype)
+        )
     return image, samples, pyvips.ffi.string(pyvips.vips_lib.vips_error_buffer()).decode("utf-8", "replace")
 
 
@@ -109,23 +138,6 @@ def _only_tags(text: str) -> bool:
     """Whether every complaint is about the value of a TIFF tag that does not touch the pixels."""
     lines = [line for line in text.splitlines() if ": " in line and not line.endswith("load error")]
     return bool(lines) and all(_ODD_TAG.search(line) for line in lines)
-
-
-def _pixels(image: Any) -> npt.NDArray[Any]:
-    types = {
-        "uchar": np.uint8,
-        "char": np.int8,
-        "ushort": np.uint16,
-        "short": np.int16,
-        "uint": np.uint32,
-        "int": np.int32,
-        "float": np.float32,
-        "double": np.float64,
-    }
-    if image.format not in types:
-        raise Damaged(f"its samples are {image.format} numbers, which are no colour")
-    shape = (image.height, image.width, image.bands)
-    return np.ndarray(shape, types[image.format], buffer=image.write_to_memory())
 
 
 def _cause(kind: str, text: str) -> Exception:

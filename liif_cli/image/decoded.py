@@ -32,6 +32,11 @@ class Decoded:
     notes: tuple[str, ...] = ()
 
 
+def hollow(height: int, width: int, bands: int, dtype: Any) -> npt.NDArray[Any]:
+    """Samples of a picture of which only the header was read: the shape and the type, in no memory."""
+    return np.broadcast_to(np.zeros((), dtype), (height, width, bands))
+
+
 class Damaged(Exception):
     """The pixels cannot all be had. The text says why, for the user."""
 

@@ -11,15 +11,18 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from liif_cli.image.decoded import Damaged, Decoded, Limit, Unsupported
+from liif_cli.image.decoded import Damaged, Decoded, Limit, Unsupported, hollow
 
 _HEADER = re.compile(rb"P([2356])" + rb"(?:\s|#[^\n]*\n)+(\d{1,10})" * 3 + rb"(?:#[^\n]*)?\s")
 _HEADER_BYTES = 64 << 10
 _PAM_DEPTHS = {b"BLACKANDWHITE": 1, b"GRAYSCALE": 1, b"RGB": 3}
 
 
-def decode(file: BinaryIO, limit: Limit) -> Decoded:
-    """Decode P2, P3, P5, P6 and P7 from a seekable file. Raises Damaged, Unsupported, TooLarge."""
+def decode(file: BinaryIO, limit: Limit, *, pixels: bool = True) -> Decoded:
+    """Decode P2, P3, P5, P6 and P7 from a seekable file; without `pixels` only the header.
+
+    Raises Damaged, Unsupported, TooLarge.
+    """
     file.seek(0)
     head = file.read(_HEADER_BYTES)
     if head[:2] in (b"P1", b"P4", b"Pf", b"PF", b"P8"):
@@ -36,6 +39,9 @@ def decode(file: BinaryIO, limit: Limit) -> Decoded:
         raise Damaged(f"its maximum is {maxval}, not 1 to 65535")
     limit.check(width, height)
     file.seek(start)
+    if not pixels:
+        samples = hollow(height, width, bands, np.uint8 if maxval < 256 else np.uint16)
+        return Decoded(samples=samples, colour="grey" if bands < 3 else "rgb", alpha=bands in (2, 4))
     if head[1:2] in b"23":
         numbers = _written_out(file.read(), width * height * bands)
     else:

@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,6 +27,21 @@ MAX_PIXELS = 512_000_000
 """Input pixels allowed unless the caller says otherwise."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What a file says of its picture before any pixel is read.
+
+    width, height: upright. channels: 1 or 3. bits: 8 or 16. format: what it was recognised as, or None.
+    """
+
+    width: int
+    height: int
+    channels: int
+    alpha: bool
+    bits: int
+    format: str | None
+
+
 def read(
     source: Path | str | bytes | BinaryIO, *, max_pixels: int | None = None, name: str | None = None
 ) -> Picture:
@@ -34,9 +49,36 @@ def read(
 
     max_pixels: how many it may have; None: `MAX_PIXELS`, and fewer if it is hollow (a bomb).
     name: what messages call it; None: its path.
-    Raises PictureError, with the path in it, whatever is wrong. Runs in this process: a decoder
+
+    Raises PictureError, with the name in it, whatever is wrong. Runs in this process: a decoder
     that crashes takes it along (`image/isolate.py` reads in another one).
     """
+    with _decoding(source, max_pixels, name, pixels=True) as (decoded, kind):
+        return _picture(decoded, kind)
+
+
+def probe(
+    source: Path | str | bytes | BinaryIO, *, max_pixels: int | None = None, name: str | None = None
+) -> Header:
+    """The header of a picture, in a millisecond. Its pixels may still turn out to be broken."""
+    with _decoding(source, max_pixels, name, pixels=False) as (decoded, kind):
+        way = decoded.orientation or metadata.orientation(metadata.exif_block(decoded.exif), decoded.xmp)
+        height, width = metadata.turned(decoded.samples, way).shape[:2]
+        return Header(
+            width=width,
+            height=height,
+            channels=1 if decoded.colour == "grey" else 3,
+            alpha=decoded.alpha,
+            bits=8 if decoded.samples.dtype.itemsize == 1 else 16,
+            format=kind or None,
+        )
+
+
+@contextmanager
+def _decoding(
+    source: Path | str | bytes | BinaryIO, max_pixels: int | None, name: str | None, *, pixels: bool
+) -> Iterator[tuple[Decoded, str]]:
+    """What the decoders make of a source, and its kind. All they raise becomes a PictureError."""
     name = name_of(source) if name is None else name
     with _opened(source, name) as file:
         size = file.seek(0, os.SEEK_END)
@@ -48,7 +90,7 @@ def read(
             trusted=max_pixels is not None,
         )
         try:
-            return _picture(_decode(file, kind, limit), kind)
+            yield _decode(file, kind, limit, pixels), kind
         except TooLarge as error:
             said = f"{error.width}x{error.height} pixels" if error.width else "more pixels than are read"
             raise PictureError(
@@ -67,28 +109,18 @@ def read(
             raise PictureError(f"{name}: not enough memory to read it") from error
 
 
-def _decode(file: BinaryIO, kind: str, limit: Limit) -> Decoded:
-    if kind == "png":
-        return _png(file, limit)
-    if kind == "tiff":
-        return _tiff(file, limit)
-    if kind == "jpeg":
-        return _jpeg(file, limit)
-    if kind == "avif":
-        return _avif(file, limit)
-    if kind == "netpbm":
-        try:
-            return netpbm.decode(file, limit)
-        except Unsupported:
-            return by_pillow.decode(file, limit, format="PPM")
+def _decode(file: BinaryIO, kind: str, limit: Limit, pixels: bool) -> Decoded:
+    special = {"png": _png, "jpeg": _jpeg, "tiff": _tiff, "avif": _avif, "netpbm": _netpbm}
+    if kind in special:
+        return special[kind](file, limit, pixels)
     if kind and not sniff.is_read(kind):
         raise Unsupported(kind)
-    return by_pillow.decode(file, limit)
+    return by_pillow.decode(file, limit, pixels=pixels)
 
 
-def _png(file: BinaryIO, limit: Limit) -> Decoded:
+def _png(file: BinaryIO, limit: Limit, pixels: bool) -> Decoded:
     try:
-        decoded = by_vips.decode(file, "png", limit)
+        decoded = by_vips.decode(file, "png", limit, pixels=pixels)
     except Damaged as error:
         raise Damaged(png.damage(file) or str(error)) from error
     said = png.says(file)
@@ -100,42 +132,47 @@ def _png(file: BinaryIO, limit: Limit) -> Decoded:
     )
 
 
-def _jpeg(file: BinaryIO, limit: Limit) -> Decoded:
+def _jpeg(file: BinaryIO, limit: Limit, pixels: bool) -> Decoded:
     notes: tuple[str, ...] = ()
     try:
-        decoded = by_vips.decode(file, "jpeg", limit)
+        decoded = by_vips.decode(file, "jpeg", limit, pixels=pixels)
     except Unsupported as error:  # something odd, and every pixel there
-        decoded = by_pillow.decode(file, limit, format="JPEG")
+        decoded = by_pillow.decode(file, limit, format="JPEG", pixels=pixels)
         notes = (f"odd but whole: {error}",)
     file.seek(0)
     head = file.read(sniff.HEAD_BYTES)
     icc = b"" if decoded.icc is None and jpeg.has_profile(file) else decoded.icc
     samples = decoded.samples
-    if decoded.colour == "cmyk" and not jpeg.inks_are_inverted(file):
+    if decoded.colour == "cmyk" and pixels and not jpeg.inks_are_inverted(file):
         samples = ~samples  # both decoders take every CMYK JPEG for Adobe's
     return replace(decoded, samples=samples, icc=icc, dpi=jpeg.dpi(head), notes=notes)
 
 
-def _avif(file: BinaryIO, limit: Limit) -> Decoded:
-    # Pillow knows what is grey and what moves, libvips what has more than 8 bits
-    bits = by_vips.bits_of(file)
-    if bits <= 8:
-        return by_pillow.decode(file, limit, format="AVIF")
+def _avif(file: BinaryIO, limit: Limit, pixels: bool) -> Decoded:
+    # Pillow knows what is grey and what moves, libvips what has more than 8 bits.
+    if by_vips.bits_of(file) <= 8:
+        return by_pillow.decode(file, limit, format="AVIF", pixels=pixels)
     # libheif has turned it; EXIF has no say about that in this format
-    decoded = replace(by_vips.decode(file, "avif", limit), orientation=1)
-    return decoded
+    return replace(by_vips.decode(file, "avif", limit, pixels=pixels), orientation=1)
 
 
-def _tiff(file: BinaryIO, limit: Limit) -> Decoded:
+def _netpbm(file: BinaryIO, limit: Limit, pixels: bool) -> Decoded:
+    try:
+        return netpbm.decode(file, limit, pixels=pixels)
+    except Unsupported:
+        return by_pillow.decode(file, limit, format="PPM", pixels=pixels)
+
+
+def _tiff(file: BinaryIO, limit: Limit, pixels: bool) -> Decoded:
     try:
         page = tiff.first_page(file)
     except ValueError as error:
         raise Damaged(str(error)) from error
     notes = list(page.notes)
     try:
-        decoded = by_vips.decode(file, "tiff", limit)
+        decoded = by_vips.decode(file, "tiff", limit, pixels=pixels)
     except Unsupported:
-        decoded = by_pillow.decode(file, limit, format="TIFF")
+        decoded = by_pillow.decode(file, limit, format="TIFF", pixels=pixels)
         if page.bits > 8 and decoded.samples.dtype.itemsize == 1:
             notes.append(f"{page.bits} bits a sample were reduced to 8")
         # Pillow has turned it

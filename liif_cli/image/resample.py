@@ -52,9 +52,10 @@ def resample(
     window = window or Window(top=0, left=0, height=height, width=width)
     _check(samples.shape, size, window)
     plain = samples.ndim == 2
-    planes = to_unit(samples[..., None] if plain else samples).transpose(2, 0, 1)  # (c, h, w)
     rows = _Axis.of(samples.shape[0], height, window.top, window.height, kernel)
     columns = _Axis.of(samples.shape[1], width, window.left, window.width, kernel)
+    read = samples[rows.reads, columns.reads]
+    planes = to_unit(read[..., None] if plain else read).transpose(2, 0, 1)  # (c, h, w)
     if _rows_first(samples.shape, size):
         planes = columns.across(_clamped(rows.down(planes)))
     else:
@@ -121,25 +122,31 @@ def _clamped(planes: Floats) -> Floats:
 
 @dataclass(frozen=True, kw_only=True)
 class _Axis:
-    """One axis of the resampling as a banded matrix, cut into dense blocks."""
+    """One axis of the resampling as a banded matrix, cut into dense blocks.
+
+    reads:  the input pixels that matter.
+    blocks: (output pixels, input pixels counted from the first of `reads`, matrix).
+    """
 
     length: int
-    blocks: tuple[tuple[slice, slice, Floats], ...]  # (output pixels, input pixels, matrix)
+    reads: slice
+    blocks: tuple[tuple[slice, slice, Floats], ...]
 
     @classmethod
     def of(cls, size_in: int, size_out: int, start: int, length: int, kernel: Kernel) -> _Axis:
         first, weight = weights(size_in, size_out, kernel, start, start + length)
+        taps = weight.shape[1]
+        begin, end = int(first.min()), min(int(first.max()) + taps, size_in)
         blocks = []
         for a in range(0, length, _BLOCK):
             b = min(a + _BLOCK, length)
-            low = int(first[a:b].min())
-            high = min(int(first[a:b].max()) + weight.shape[1], size_in)
-            # a weight beyond the border is 0: clip its place, whatever lies there is multiplied by 0
-            place = np.minimum(first[a:b, None] - low + np.arange(weight.shape[1]), high - low - 1)
+            low, high = int(first[a:b].min()), min(int(first[a:b].max()) + taps, size_in)
+            # a weight beyond the border is 0: whatever pixel it is moved to, it adds nothing
+            place = np.minimum(first[a:b, None] - low + np.arange(taps), high - low - 1)
             matrix = np.zeros((b - a, high - low))
             np.add.at(matrix, (np.arange(b - a)[:, None], place), weight[a:b])
-            blocks.append((slice(a, b), slice(low, high), matrix.astype(np.float32)))
-        return cls(length=length, blocks=tuple(blocks))
+            blocks.append((slice(a, b), slice(low - begin, high - begin), matrix.astype(np.float32)))
+        return cls(length=length, reads=slice(begin, end), blocks=tuple(blocks))
 
     def down(self, planes: npt.NDArray[Any]) -> Floats:
         """Along the rows of (c, h, w)."""
