@@ -32,7 +32,8 @@ def photo(low: Tensor, scale: float, rng: np.random.Generator) -> Tensor:
         buffer = io.BytesIO()
         quality, subsampling = int(rng.integers(55, 96)), int(rng.choice([0, 2]))
         Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling=subsampling)
-        decoded = np.array(Image.open(buffer))
+        with Image.open(buffer) as image:
+            decoded = np.array(image)
         low = torch.from_numpy(decoded).permute(2, 0, 1).to(low) / 255
     return low.clamp(0, 1)
 

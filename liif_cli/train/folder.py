@@ -73,9 +73,8 @@ def split(sources: Sequence[Source], seed: int) -> tuple[list[Source], list[Sour
             "one picture is not enough: one is held out to judge by", hint="give more pictures, or --val DIR"
         )
     count = min(_VALIDATION_MOST, max(1, round(_VALIDATION_SHARE * len(sources))))
-    held = set(np.random.default_rng(seed).permutation(len(sources))[:count].tolist())
-    train = [s for i, s in enumerate(sources) if i not in held]
-    return train, [s for i, s in enumerate(sources) if i in held]
+    order = np.random.default_rng(seed).permutation(len(sources)).tolist()
+    return [sources[i] for i in sorted(order[count:])], [sources[i] for i in order[:count]]
 
 
 def load(
@@ -125,8 +124,6 @@ def load(
                     hint="fewer pictures, or --set samples.copies=1",
                 )
             tell(done)
-    if not photos:
-        raise TrainingError("no picture can be used; the first: " + left_out[0])
     return Kept(photos=photos, left_out=left_out)
 
 

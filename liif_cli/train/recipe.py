@@ -222,7 +222,7 @@ def _toml(value: Any, where: str) -> typing.Iterator[str]:
         if dataclasses.is_dataclass(item):
             tables.append((f.name, _toml(item, _join(where, f.name))))
         elif isinstance(item, Mapping):
-            tables.append((f.name, [f"{json.dumps(k)} = {_scalar(v)}\n" for k, v in item.items()]))
+            tables.append((f.name, [f"{_scalar(k)} = {_scalar(v)}\n" for k, v in item.items()]))
         else:
             yield f"{f.name} = {_scalar(item)}\n"
     for name, lines in tables:
@@ -231,8 +231,10 @@ def _toml(value: Any, where: str) -> typing.Iterator[str]:
 
 
 def _scalar(value: Any) -> str:
-    """A string, number, truth value or list as TOML; JSON writes them alike, but for `\\u007f`."""
-    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=True)
+    """A string, number, truth value or list as TOML; JSON writes them alike, but for DEL."""
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False).replace(
+        "\x7f", "\\u007f"
+    )
 
 
 def _join(where: str, name: str) -> str:

@@ -144,6 +144,11 @@ def pictures(plan: Plan, tell: Callable[[int], None] = lambda done: None) -> Pic
     """Read all pictures of a plan. Raises TrainingError if none is left, or memory is short."""
     samples = plan.recipe.samples
     train, val = sources(plan)
+    held = _held(val)
+    while plan.val is None and len(held.photos) < len(val) and len(train) > 1:
+        # A file that cannot be read must not be what a run is judged by: another takes its place.
+        more = _held([train.pop()])
+        held = Kept(photos=held.photos + more.photos, left_out=held.left_out + more.left_out)
     kept = load(
         train,
         samples,
@@ -152,10 +157,16 @@ def pictures(plan: Plan, tell: Callable[[int], None] = lambda done: None) -> Pic
         limit_bytes=free_bytes() * 3 // 4,
         tell=tell,
     )
-    plain = recipe.Samples()
-    held = load(val, plain, smallest_px=16, seed=0, limit_bytes=free_bytes() // 2)
+    left_out = [*kept.left_out, *held.left_out]
+    if not kept.photos or not held.photos:
+        what = "to train on" if not kept.photos else "to judge by"
+        raise TrainingError(f"no picture {what} can be used; the first: {left_out[0]}")
     judged_by = held_out([(photo.name, photo.pixels) for photo in held.photos])
-    return Pictures(train=kept, judged_by=judged_by, left_out=[*kept.left_out, *held.left_out])
+    return Pictures(train=kept, judged_by=judged_by, left_out=left_out)
+
+
+def _held(val: Sequence[Source]) -> Kept:
+    return load(val, recipe.Samples(), smallest_px=16, seed=0, limit_bytes=free_bytes() // 2)
 
 
 @dataclass(frozen=True, kw_only=True)

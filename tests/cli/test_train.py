@@ -1,0 +1,214 @@
+"""`liif train` as it is typed: runs, resuming, stopping, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from liif_cli.cli.app import main
+from liif_cli.train import checkpoint
+from liif_cli.train.recipe import read
+from liif_cli.train.run import Plan, Stepped, begin, go, pictures
+from liif_cli.weights import store
+
+RECIPE = """
+name = "tiny"
+[model.encoder]
+kind = "compact"
+width = 16
+depth = 2
+[model.decoder]
+kind = "light"
+hidden = [16, 16]
+[samples]
+batch = 4
+patch_px = 8
+window_px = 8
+[schedule]
+steps = 6
+precision = "fp32"
+"""
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    y, x = np.mgrid[0:64, 0:72]
+    for i in range(4):
+        waves = [127 + 120 * np.sin(y / (3 + i) + x / b) for b in (9, 3, -6)]
+        Image.fromarray(np.stack(waves, -1).astype(np.uint8)).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+def command(*words: object) -> list[str]:
+    return ["train", *(str(w) for w in words), "--threads", "2"]
+
+
+def test_a_run_leaves_weights_log_curve_samples_and_its_recipe(
+    data: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    (data / "broken.png").write_text("no picture")
+    assert main(command(data, "--recipe", recipe, "-o", run, "--set", "schedule.rate=2e-3")) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{run / 'weights.safetensors'}\n"
+    assert err.count("broken.png") == 1
+    assert "step 6: PSNR dB (against bicubic): x2" in err
+    assert store.read_spec(run / "weights.safetensors").encoder.width == 16
+    assert "rate = 0.002" in (run / "recipe.toml").read_text()
+    rows = list(csv.DictReader((run / "log.csv").read_text().splitlines()))
+    assert float(rows[-1]["psnr_x2"]) > 5
+    with Image.open(run / "samples" / "step-0000006.png") as sheet:
+        assert sheet.size == (4 * (72 + 4), 64 + 4)  # LR | bicubic | ours | HR, a margin after each
+    with Image.open(run / "loss.png") as curve:
+        assert curve.format == "PNG"
+
+
+def test_a_broken_file_is_never_what_a_run_is_judged_by(data: Path, recipe: Path, tmp_path: Path) -> None:
+    for seed in range(5):
+        for name in ("broken.png", "worse.png"):
+            (data / name).write_text("no picture")
+        words = command(data, "--recipe", recipe, "-o", tmp_path / f"run{seed}", "-q", "--seed", seed)
+        assert main([*words, "--steps", "1"]) == 0
+
+
+def test_only_broken_files_are_an_error_that_names_one(
+    data: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in data.iterdir():
+        path.write_text("no picture")
+    assert main(command(data, "--recipe", recipe, "-o", tmp_path / "run")) == 1
+    assert "no picture to train on can be used; the first:" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_stopped_in_the_middle_and_resumed_is_the_same_as_not_stopped(
+    data: Path, recipe: Path, tmp_path: Path
+) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert main(command(data, "--recipe", recipe, "-o", whole, "-q")) == 0
+
+    plan = Plan(recipe=read(recipe), data=data, val=None, folder=parts, device="cpu", shards=2)
+    begin(plan)
+    steps = (event for event in go(plan, pictures(plan), stop=lambda: True) if isinstance(event, Stepped))
+    assert [event.step.number for event in steps] == [1]
+    assert main(command("--resume", parts, "-q")) == 0
+
+    ends = [checkpoint.load(run / "checkpoint.safetensors") for run in (whole, parts)]
+    assert ends[0][1]["step"] == ends[1][1]["step"] == 6
+    assert ends[0][0].keys() == ends[1][0].keys()
+    assert all(np.array_equal(ends[1][0][n], t) for n, t in ends[0][0].items())
+
+
+def test_a_finished_run_goes_on_when_it_is_given_more_steps(
+    data: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert main(command(data, "--recipe", recipe, "-o", run)) == 0
+    assert main(command("--resume", run, "--steps", 9)) == 0
+    assert "going on from step 6" in capsys.readouterr().err
+    assert checkpoint.load(run / "checkpoint.safetensors")[1]["step"] == 9
+
+
+def test_dry_run_counts_and_writes_nothing(
+    data: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    assert main(command(data, "--recipe", recipe, "--dry-run")) == 0
+    out = capsys.readouterr().out
+    assert "3 to train on, 1 held out" in out
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_run_that_exists_is_never_overwritten(
+    data: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    assert main(command(data, "--recipe", recipe, "-o", run)) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert list(run.iterdir()) == []
+
+
+def test_weights_to_start_from_are_taken_by_path(data: Path, recipe: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert main(command(data, "--recipe", recipe, "-o", first, "-q")) == 0
+    init = first / "weights.safetensors"
+    still = ["--set", "schedule.rate=0.0", "--set", "schedule.ema=0.0", "--steps", "1"]
+    assert main(command(data, "--recipe", recipe, "-o", second, "-q", "--init", init, *still)) == 0
+    (_, ours), (_, theirs) = store.read(second / "weights.safetensors"), store.read(init)
+    assert all(np.array_equal(ours[n], theirs[n]) for n in theirs)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        ([], 2, "give DATA, or --resume RUN"),
+        (["DATA", "--resume", "RUN"], 2, "exclude each other"),
+        (["DATA", "--recipe", "standart"], 2, "did you mean 'standard'"),
+        (["DATA", "--recipe", "missing.toml"], 2, "missing.toml"),
+        (["DATA", "--recipe", "RECIPE", "--set", "schedule.rat=1"], 2, "did you mean 'rate'"),
+        (["DATA", "--recipe", "RECIPE", "--steps", "0"], 2, "--steps"),
+        (["DATA", "--recipe", "RECIPE", "--device", "cuda:7"], 3, "cuda:7"),
+        (["EMPTY", "--recipe", "RECIPE"], 1, "no files in this folder"),
+        (["MISSING", "--recipe", "RECIPE"], 1, "no such folder"),
+        (["DATA", "--recipe", "RECIPE", "--init", "standerd"], 4, "no weights are called"),
+        (["DATA", "--recipe", "RECIPE", "--batch", "3"], 1, "batch of 3"),
+        (["--resume", "EMPTY"], 1, "no run in this folder"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    data: Path,
+    recipe: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    status: int,
+    says: str,
+) -> None:
+    (tmp_path / "empty").mkdir()
+    places = {"DATA": data, "RECIPE": recipe, "EMPTY": tmp_path / "empty", "MISSING": tmp_path / "missing"}
+    run = [] if "--resume" in words else ["-o", str(tmp_path / "run")]
+    assert main(["train", *(str(places.get(w, w)) for w in words), "--threads", "2", *run]) == status
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_writes_a_checkpoint_and_says_how_to_go_on(
+    data: Path, recipe: Path, tmp_path: Path, number: int, status: int
+) -> None:
+    run = tmp_path / "run"
+    words = command(data, "--recipe", recipe, "-o", run, "--steps", 10**6)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "liif_cli", *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    until = time.monotonic() + 120
+    while not (run / "log.csv").exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    time.sleep(2)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert f"go on with: liif train --resume {run}" in err
+    assert checkpoint.load(run / "checkpoint.safetensors")[1]["step"] > 0

@@ -1,0 +1,267 @@
+"""The loop: law 7, the schedule, the guard against what is not finite, several processes."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from liif_cli.errors import TrainingError
+from liif_cli.nn.grid import render_grid
+from liif_cli.nn.spec import DecoderSpec, EncoderSpec, ModelSpec
+from liif_cli.train import checkpoint
+from liif_cli.train.data import Photo, Photos, batch, weighed
+from liif_cli.train.loop import Training, l1, progress, rate_factor
+from liif_cli.train.recipe import Recipe, Samples, Schedule
+
+HEAD = "encoder.head.weight"
+SMALL = Recipe(
+    name="small",
+    model=ModelSpec(
+        encoder=EncoderSpec(kind="compact", width=16, depth=2),
+        decoder=DecoderSpec(kind="light", hidden=(16, 16)),
+    ),
+    samples=Samples(batch=4, patch_px=8, window_px=8, scale_max=3),
+    schedule=Schedule(steps=12, warmup_steps=3, ema=0.9, precision="fp32"),
+)
+
+
+@pytest.fixture(scope="module")
+def photos() -> Photos:
+    return small_photos()
+
+
+def small_photos() -> Photos:
+    y, x = np.mgrid[0:60, 0:60]
+    waves = [127 + 120 * np.sin(y / a + x / b) for a, b in ((5, 9), (8, 3), (4, -6))]
+    return weighed([Photo(name="waves", pixels=np.stack(waves, -1).astype(np.uint8))], {})
+
+
+def run(training: Training, steps: int | None = None) -> list[float]:
+    losses = []
+    for step in training.steps():
+        losses.append(step.loss)
+        if steps is not None and len(losses) == steps:
+            break
+    return losses
+
+
+def equal(a: Training, b: Training) -> bool:
+    ours, theirs = a.state()[0], b.state()[0]
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[n], theirs[n]) for n in ours)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("shards", [1, 2])
+@pytest.mark.parametrize("at", [1, 7])
+def test_law_7_stopped_and_resumed_is_not_stopped(
+    photos: Photos, tmp_path: Path, precision: str, shards: int, at: int
+) -> None:
+    recipe = replace(SMALL, schedule=replace(SMALL.schedule, precision=precision))  # type: ignore[arg-type]
+    unstopped = Training(recipe, photos, shards=shards)
+    losses = run(unstopped)
+
+    first = Training(recipe, photos, shards=shards)
+    begun = run(first, at)
+    checkpoint.save(tmp_path / "state.safetensors", *first.state())
+    second = Training(recipe, photos, shards=shards)
+    second.load(*checkpoint.load(tmp_path / "state.safetensors"))
+    assert second.step == at
+    assert begun + run(second) == losses
+    assert equal(second, unstopped)
+
+
+def test_shards_give_the_gradient_of_the_whole_within_rounding(photos: Photos) -> None:
+    one, four = (Training(SMALL, photos, shards=n) for n in (1, 4))
+    np.testing.assert_allclose(run(one), run(four), rtol=1e-3)
+
+
+def test_the_loss_falls(photos: Photos) -> None:
+    longer = replace(SMALL, schedule=replace(SMALL.schedule, steps=150, rate=3e-3))
+    losses = run(Training(longer, photos))
+    assert np.mean(losses[-20:]) < 0.5 * np.mean(losses[:20])
+
+
+@pytest.mark.parametrize("pairs", ["reduce", "sizes"])
+def test_the_papers_way_of_random_points_trains_too(photos: Photos, pairs: str) -> None:
+    samples = replace(SMALL.samples, queries=50, pairs=pairs, size_min=8, size_max=20)  # type: ignore[arg-type]
+    longer = replace(SMALL, samples=samples, schedule=replace(SMALL.schedule, steps=60))
+    losses = run(Training(longer, photos))
+    assert np.mean(losses[-10:]) < np.mean(losses[:10])
+
+
+def test_a_frozen_encoder_stays_and_then_moves(photos: Photos) -> None:
+    recipe = replace(SMALL, schedule=replace(SMALL.schedule, frozen_steps=2))
+    training = Training(recipe, photos)
+    before = {n: p.detach().clone() for n, p in training.model.encoder.named_parameters()}
+    moved = []
+    for _ in training.steps():
+        moved.append(any(not torch.equal(p, before[n]) for n, p in training.model.encoder.named_parameters()))
+    assert moved == [False, False] + [True] * 10
+
+
+def test_weights_that_fit_are_taken_over_and_the_rest_named(photos: Photos) -> None:
+    other = replace(SMALL.model, decoder=DecoderSpec(kind="light", hidden=(16, 24)))
+    giver = Training(replace(SMALL, model=other), photos)
+    taker = Training(replace(SMALL, schedule=replace(SMALL.schedule, seed=9)), photos)
+    fresh = taker.start_from(giver.model.state_dict())
+    assert fresh == ["decoder.layers.1.bias", "decoder.layers.1.weight", "decoder.layers.2.weight"]
+    assert torch.equal(taker.mean.state_dict()[HEAD], giver.model.state_dict()[HEAD])
+
+
+class Poisoned(Training):
+    """A run whose gradients are NaN at some steps, unless it has stepped back since."""
+
+    bad: range = range(0)
+
+    def _shard(self, *args: object) -> object:  # type: ignore[override]
+        loss, gradients = super()._shard(*args)  # type: ignore[arg-type]
+        if self.step in self.bad and not self.salt:
+            gradients = [g * math.nan for g in gradients]
+        return loss, gradients
+
+
+def test_a_step_that_is_not_finite_is_left_out(photos: Photos) -> None:
+    training = Poisoned(SMALL, photos)
+    training.bad = range(4, 6)
+    skipped = [step.number for step in training.steps() if step.skipped]
+    assert skipped == [5, 6]
+    assert all(bool(p.isfinite().all()) for p in training.model.parameters())
+
+
+def test_a_row_of_bad_steps_goes_back_to_the_last_good_state(photos: Photos) -> None:
+    recipe = replace(SMALL, schedule=replace(SMALL.schedule, steps=25))
+    training = Poisoned(recipe, photos)
+    training.bad = range(3, 100)
+    back, good = [], None
+    for step in training.steps():
+        if step.number == 3:
+            good = {n: t.clone() for n, t in training.state()[0].items()}
+        if step.stepped_back:
+            back.append(step.number)
+            assert good is not None
+            assert torch.equal(training.model.state_dict()[HEAD], good[f"model.{HEAD}"])
+    assert back == [13]  # ten bad ones after the third
+    assert training.salt == 1
+
+
+def test_without_a_good_state_a_row_of_bad_steps_ends_the_run(photos: Photos) -> None:
+    training = Poisoned(replace(SMALL, schedule=replace(SMALL.schedule, steps=25)), photos)
+    training.bad = range(100)
+    with pytest.raises(TrainingError, match="not finite"):
+        run(training)
+
+
+def test_the_rate_warms_up_stays_and_falls_to_zero() -> None:
+    schedule = Schedule(warmup_steps=10, decay=0.2, steps=100)
+    factors = [rate_factor(schedule, n, progress(schedule, n, 0)) for n in range(100)]
+    np.testing.assert_allclose(factors[:10], np.arange(1, 11) / 10)
+    assert set(factors[10:80]) == {1.0}
+    np.testing.assert_allclose(factors[80:], (100 - np.arange(80, 100)) / 20)
+
+
+def test_the_papers_rate_halves() -> None:
+    schedule = Schedule(warmup_steps=0, decay=0, halve_steps=200_000, steps=1_000_000)
+    steps = (0, 199_999, 200_000, 999_999)
+    assert [rate_factor(schedule, n, 0.5) for n in steps] == [1, 1, 0.5, 0.0625]
+
+
+def test_the_end_is_whichever_of_steps_and_minutes_comes_first() -> None:
+    schedule = Schedule(steps=100, minutes=2)
+    assert progress(schedule, 50, 30) == 0.5
+    assert progress(schedule, 50, 90) == 0.75
+    assert progress(Schedule(), 10**6, 1e6) == 0
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(photos: Photos) -> None:
+    with pytest.raises(TrainingError, match="batch of 4") as caught:
+        Training(SMALL, photos, shards=3)
+    assert caught.value.hint == "--batch 6"
+
+
+def test_a_checkpoint_of_another_model_is_refused(photos: Photos) -> None:
+    other = replace(SMALL.model, decoder=DecoderSpec(kind="light", hidden=(16, 24)))
+    tensors, facts = Training(replace(SMALL, model=other), photos).state()
+    with pytest.raises(TrainingError, match="another model"):
+        Training(SMALL, photos).load(tensors, facts)
+
+
+def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    for content in (b"", b"\x00" * 40, b"\xff" * 40):
+        path.write_bytes(content)
+        with pytest.raises(TrainingError, match=r"state\.safetensors"):
+            checkpoint.load(path)
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "state.safetensors"
+    checkpoint.save(path, {"a": torch.ones(3)}, {"step": 1})
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(TrainingError, match="No space left") as caught:
+        checkpoint.save(path, {"a": torch.zeros(3)}, {"step": 2})
+    assert "is intact" in caught.value.hint
+    assert checkpoint.load(path)[1] == {"step": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+PROCESS = """
+import json, sys, torch
+from torch import distributed as dist
+from tests.train.test_loop import SMALL, small_photos, run
+from liif_cli.train.loop import Training
+torch.set_num_threads(1)
+dist.init_process_group("gloo")
+training = Training(SMALL, small_photos())
+losses = run(training)
+norm = sum(float(p.detach().double().sum()) for p in training.model.parameters())
+if dist.get_rank() == 0:
+    print(json.dumps([losses, norm]))
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_give_what_one_gives_with_twice_the_batch_each(photos: Photos, tmp_path: Path) -> None:
+    script = tmp_path / "process.py"
+    script.write_text(PROCESS)
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+    )
+    losses, norm = json.loads(done.stdout)
+    alone = Training(SMALL, photos)
+    np.testing.assert_allclose(losses, run(alone), rtol=1e-4)
+    expected = sum(float(p.detach().double().sum()) for p in alone.model.parameters())
+    assert norm == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_loss_is_the_papers_in_normalised_values(photos: Photos) -> None:
+    training = Training(SMALL, photos)
+    samples = batch(photos, SMALL.samples, seed=1, step=0, first=0, count=2)
+    assert samples.grid is not None
+    target = samples.target * 2 - 1
+    with torch.no_grad():
+        codes = training.model.encode(samples.low)
+        answer = render_grid(training.model, codes, samples.grid)
+        expected = ((answer * 2 - 1) - target).abs().mean()
+        assert float(l1(training.model, samples, torch.device("cpu"))) == pytest.approx(float(expected))
