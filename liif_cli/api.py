@@ -156,7 +156,7 @@ class Upscaler:
         )
 
     def _way(self, depth: int | None, stop: threading.Event | None) -> tuple[Model, Rendering]:
-        """Model and manner for a result of this depth: more than 8 bits deserve float32, unless asked otherwise."""
+        """Model and manner for a result of this depth: beyond 8 bits float32, unless asked otherwise."""
         model = self._exact if self._chosen and depth != 8 else self._there
         how = Rendering(depth=depth, tta=self.options.tta, exact=self._exact, notify=self._notify, stop=stop)
         return model, how

@@ -172,16 +172,17 @@ def plan(
         found = fitting
     fastest = min(choice.work for choice in found)
     best = min((c for c in found if c.work <= fastest * _AS_GOOD), key=lambda c: c.peak_bytes)
-    return Plan(
-        spec=spec,
-        grid=grid,
-        strip_rows=best.rows,
-        tile_columns=best.columns,
-        shared=best.shared,
-        workers=workers,
-        peak_bytes=best.peak_bytes,
-        multiply_adds=best.multiply_adds,
-    )
+    return best.plan(spec, grid, workers)
+
+
+def halved(too_large: Plan, load: Load) -> Plan | None:
+    """The same window in tiles of half the side; None if they are single pixels."""
+    rows, columns = -(-too_large.strip_rows // 2), -(-too_large.tile_columns // 2)
+    if (rows, columns) == (too_large.strip_rows, too_large.tile_columns):
+        return None
+    spec, grid, workers = too_large.spec, too_large.grid, too_large.workers
+    choice = _Choice.of(spec, grid, load, workers, rows, columns, too_large.shared)
+    return choice.plan(spec, grid, workers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,6 +218,18 @@ class _Choice:
             peak_bytes=_peak(spec, grid, load, workers, rows, columns, in_px, shared),
             work=work,
             multiply_adds=tiles * (encoding + decoding),
+        )
+
+    def plan(self, spec: ModelSpec, grid: Grid, workers: int) -> Plan:
+        return Plan(
+            spec=spec,
+            grid=grid,
+            strip_rows=self.rows,
+            tile_columns=self.columns,
+            shared=self.shared,
+            workers=workers,
+            peak_bytes=self.peak_bytes,
+            multiply_adds=self.multiply_adds,
         )
 
 

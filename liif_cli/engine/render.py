@@ -5,7 +5,7 @@ waits for another core, so a busy neighbour costs little, a block of rows stays 
 and the result does not depend on the number of threads. torch lets go of the interpreter lock
 inside its operations.
 
-When memory runs out, what is not handed on yet is planned again with half the budget.
+When memory runs out, what is not handed on yet is planned again in tiles of half the side.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from liif_cli.engine.plan import Band, Load, Plan, Strip, Tile, plan
+from liif_cli.engine.plan import Band, Load, Plan, Strip, Tile, halved, plan
 from liif_cli.engine.turns import ALL, UPRIGHT, Turn
 from liif_cli.errors import DeviceError
 from liif_cli.image.picture import Picture, quantize, to_unit
@@ -123,7 +123,13 @@ def render(
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
-            todo = _smaller(todo, load, error)
+            smaller = halved(todo, load)
+            if smaller is None:
+                raise DeviceError(
+                    "memory ran out even with the smallest tiles",
+                    hint="close other programs, or take a smaller model",
+                ) from error
+            todo = smaller
             how.notify(
                 f"memory ran out; going on at row {done} with tiles of "
                 f"{todo.tile_columns}x{todo.strip_rows} pixels"
@@ -238,10 +244,10 @@ class _Run:
     def _prepare(self, model: Model, grid: Grid, tile: Tile, planes: Array, turn: Turn) -> Prepared:
         """Encode one tile, turned, and do all that is done per input pixel."""
         parameter = _parameter(model)
-        # As it lies in memory this is channels_last, in which convolutions run fastest.
-        exact = (
-            torch.from_numpy(np.ascontiguousarray(turn.view(planes))).to(parameter.device).permute(0, 3, 1, 2)
-        )
+        # As it lies in memory this is channels_last, in which convolutions run fastest. A copy, because
+        # a flipped axis of length 1 counts as contiguous and torch takes no negative strides.
+        turned = torch.from_numpy(turn.view(planes).copy())
+        exact = turned.to(parameter.device).permute(0, 3, 1, 2)
         top, left = turn.corner(tile, grid)
         window = turn.grid(replace(grid, top=tile.top, left=tile.left, height=tile.height, width=tile.width))
         codes = model.encode(
@@ -306,17 +312,6 @@ def _put(place: Array, planes: Array) -> None:
     for part, channels in zip(parts, (slice(0, colours), slice(colours, None)), strict=False):
         exact = place.dtype == np.float32
         place[..., channels] = part if exact else quantize(part, 8 * place.dtype.itemsize)
-
-
-def _smaller(todo: Plan, load: Load, error: BaseException) -> Plan:
-    """The plan for half the memory."""
-    try:
-        return plan(todo.spec, todo.grid, budget_bytes=todo.peak_bytes // 2, workers=todo.workers, load=load)
-    except DeviceError as short:
-        raise DeviceError(
-            f"memory ran out even with tiles of {todo.tile_columns}x{todo.strip_rows} pixels",
-            hint="close other programs, or take a smaller model",
-        ) from (short if error is None else error)
 
 
 def _parameter(model: Model) -> torch.Tensor:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from liif_cli.engine.plan import Load, Plan, plan
+from liif_cli.engine.plan import Load, Plan, halved, plan
 from liif_cli.errors import DeviceError
 from liif_cli.nn.coords import Grid, taps
 from liif_cli.nn.spec import DecoderSpec, EncoderSpec, ModelSpec
@@ -132,6 +132,18 @@ def test_too_little_memory_is_said_with_what_is_needed() -> None:
 
 
 def test_planning_loads_neither_torch_nor_numpy_before_it_plans() -> None:
-    code = "import sys, liif_cli.engine.plan; print([m for m in ('torch', 'numpy', 'PIL') if m in sys.modules])"
+    code = (
+        "import sys, liif_cli.engine.plan; print([m for m in ('torch', 'numpy', 'PIL') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_halving_ends_at_single_pixels() -> None:
+    found: Plan | None = plan(SMALL, Grid.whole(9, 9, 100, 37), budget_bytes=PLENTY)
+    sizes = []
+    while found:
+        sizes.append((found.strip_rows, found.tile_columns))
+        found = halved(found, Load())
+    assert sizes[1] == tuple(-(-side // 2) for side in sizes[0])
+    assert sizes[-1] == (1, 1) and len(sizes) == len(set(sizes))
