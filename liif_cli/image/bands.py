@@ -124,13 +124,14 @@ def open_bands(
     kind = formats.named(encoding.format)
     formats.check(kind, width=canvas.width, height=canvas.height, bits=canvas.bits, alpha=canvas.alpha)
     tags, notes = _held(kind.name, canvas, tags or Tags())
-    needed = formats.likely_bytes(
+    usual = formats.likely_bytes(
         kind, width=canvas.width, height=canvas.height, channels=canvas.samples, bits=canvas.bits
     )
 
     def bytes_needed() -> int:
-        written = os.fstat(file.fileno()).st_size
-        return max(written * canvas.height // bands.rows_done if bands.rows_done else needed, written)
+        so_far = os.fstat(file.fileno()).st_size
+        by_rows = so_far * canvas.height // max(bands.rows_done, 1)
+        return encoder.size or max(usual, by_rows)
 
     with _opened(target, overwrite, bytes_needed) as file:
         encoder = _ENCODERS[kind.name](file, canvas, encoding, tags)
@@ -161,7 +162,12 @@ def write_bands(
 
 
 class Encoder(Protocol):
-    """One file being written. `close` comes always, last, and never blocks or fails."""
+    """One file being written. `size` is what it will have, 0 while that is not known.
+
+    `end` comes when all rows have; `close` comes always, last, and never blocks or fails.
+    """
+
+    size: int
 
     def rows(self, array: npt.NDArray[Any]) -> None: ...
     def end(self) -> None: ...
@@ -169,6 +175,8 @@ class Encoder(Protocol):
 
 
 class _Png:
+    size = 0
+
     def __init__(self, file: BinaryIO, canvas: Canvas, encoding: Encoding, tags: Tags) -> None:
         self._writer = _png_writer(file.write, canvas, tags, level=4)
 
@@ -185,6 +193,8 @@ class _Png:
 class _Piped:
     """libvips at the other end of a pipe, in a thread of its own."""
 
+    size = 0
+
     def __init__(self, file: BinaryIO, canvas: Canvas, encoding: Encoding, tags: Tags) -> None:
         self._file, self._canvas, self._encoding, self._tags = file, canvas, encoding, tags
         self._error: BaseException | None = None
@@ -199,28 +209,27 @@ class _Piped:
         try:
             self._writer.rows(array)
         except BrokenPipeError:
-            self._raise()
+            self._join()
 
     def end(self) -> None:
-        try:
+        with suppress(BrokenPipeError):
             self._writer.end()
-            self._pipe.close()
-        except BrokenPipeError:
-            self._raise()
-        self._raise()
-        self._finished()
+        self._join()
+        self._finish()
 
     def close(self) -> None:
-        with suppress(OSError):
-            self._pipe.close()  # too early, if it was not closed before: then libvips fails, as it should
-        self._thread.join()
+        with suppress(BaseException):
+            self._join()
 
     def _put(self, data: Any) -> None:
         if self._over.is_set():
             raise BrokenPipeError
         self._pipe.write(data)
 
-    def _raise(self) -> None:
+    def _join(self) -> None:
+        """End the pipe, too early if rows are missing, wait for libvips, and raise what it failed with."""
+        with suppress(OSError):
+            self._pipe.close()
         self._thread.join()
         if self._error is not None:
             raise self._error
@@ -246,7 +255,7 @@ class _Piped:
     def _encode(self, image: Any) -> None:
         raise NotImplementedError
 
-    def _finished(self) -> None:
+    def _finish(self) -> None:
         """What is left to do in the file when libvips is done."""
 
     def _cause(self, text: str) -> Exception:
@@ -293,7 +302,7 @@ class _Tiff(_Piped):
             **(tiled if self._encoding.pyramid else {}),
         )
 
-    def _finished(self) -> None:
+    def _finish(self) -> None:
         if self._tags.dpi is None:
             tiff.forget_resolution(self._file)
         if self._tags.exif:
@@ -305,6 +314,7 @@ class _Collected:
 
     def __init__(self, file: BinaryIO, canvas: Canvas, encoding: Encoding, tags: Tags) -> None:
         self._file, self._encoding, self._tags = file, encoding, tags
+        self.size = 0
         self._pixels: npt.NDArray[np.uint8] = np.empty(
             (canvas.height, canvas.width, canvas.samples), np.uint8
         )
@@ -331,6 +341,7 @@ class _Collected:
             Image.fromarray(pixels).save(packed, self._encoding.format, **options)
         except Exception as error:
             raise PictureError(f"the {self._encoding.format} encoder failed: {error}") from error
+        self.size = len(packed.getbuffer())
         self._file.write(packed.getbuffer())
 
     def close(self) -> None:

@@ -45,6 +45,10 @@ class Unsupported(Exception):
     """This decoder does not know that kind of file; another may."""
 
 
+class NoRange(Exception):
+    """Numbers that do not say which of them is white. The text says what they are."""
+
+
 class TooLarge(Exception):
     """The picture is (width, height), more than the reader allows."""
 
@@ -79,7 +83,7 @@ class Limit:
 
 
 def as_integers(samples: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], int, tuple[str, ...]]:
-    """Any samples as (uint8 or uint16, bits, notes). Raises Unsupported where no range can be told.
+    """Any samples as (uint8 or uint16, bits, notes). Raises NoRange where no range can be told.
 
     Full range is what the type says for 8 and 16 bits. Wider integers and floats have no agreed
     range: 0..65535 and 0..1 are taken for it if the values keep to them.
@@ -95,15 +99,13 @@ def as_integers(samples: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], int, tuple
         return _of_wide_integers(samples)
     if kind == "f":
         return _of_floats(samples)
-    raise Unsupported(f"its samples are {samples.dtype}, which is no colour")
+    raise NoRange(f"{samples.dtype} values")
 
 
 def _of_wide_integers(samples: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], int, tuple[str, ...]]:
     low, high = int(samples.min()), int(samples.max())
     if low < 0 or (high > 65535 and samples.dtype.kind == "i"):
-        raise Unsupported(
-            f"its {8 * samples.dtype.itemsize}-bit values go from {low} to {high}: no agreed range"
-        )
+        raise NoRange(f"its {8 * samples.dtype.itemsize}-bit values go from {low} to {high}: no agreed range")
     if high <= 65535:
         note = f"{8 * samples.dtype.itemsize}-bit values were read as 0 to 65535"
         return samples.astype(np.uint16), 16, (note,)
@@ -124,9 +126,9 @@ def _of_floats(samples: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], int, tuple[
         notes.append(f"{count:,} values that are no finite number were replaced")
         samples = np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=0.0)
         if not finite.any():
-            raise Unsupported("none of its float values is a finite number")
+            raise NoRange("float values of which none is finite")
     low, high = float(samples.min()), float(samples.max())
     if low < -0.01 or high > 1.01:
-        raise Unsupported(f"its float values go from {low:.4g} to {high:.4g}: no agreed range")
+        raise NoRange(f"float values from {low:.4g} to {high:.4g}")
     scaled = np.clip(samples, 0.0, 1.0) * 65535 + 0.5
     return scaled.astype(np.uint16), 16, tuple(notes)

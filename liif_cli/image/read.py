@@ -20,7 +20,7 @@ import numpy as np
 
 from liif_cli.errors import PictureError
 from liif_cli.image import by_pillow, by_vips, colour, jpeg, metadata, netpbm, png, sniff, tiff
-from liif_cli.image.decoded import BANDS, Damaged, Decoded, Limit, TooLarge, Unsupported, as_integers
+from liif_cli.image.decoded import BANDS, Damaged, Decoded, Limit, NoRange, TooLarge, Unsupported, as_integers
 from liif_cli.image.picture import Picture
 
 MAX_PIXELS = 512_000_000
@@ -101,6 +101,11 @@ def _decoding(
             what = f"damaged {kind} file" if sniff.is_read(kind) else "damaged or no picture"
             raise PictureError(
                 f"{name}: {what}: {error}", hint="restore it from a backup; liif never guesses pixels"
+            ) from error
+        except NoRange as error:
+            raise PictureError(
+                f"{name}: its pixels are {error}: which of them is white is not agreed",
+                hint="convert it to 8 or 16 bits first",
             ) from error
         except Unsupported as error:
             message, hint = _unsupported(name, kind, str(error))
