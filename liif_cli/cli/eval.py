@@ -189,7 +189,12 @@ def eval_(
                 limit=limit,
                 lr_dir=lr_dir,
                 models=_Models(
-                    names=tuple(model or ()), device=device, precision=precision, memory=memory, stack=stack
+                    names=tuple(model or ()),
+                    device=device,
+                    precision=precision,
+                    memory=memory,
+                    saved=protocol == "file",
+                    stack=stack,
                 ),
                 baselines=_words(baseline),
                 scales=_words(scales),
@@ -241,19 +246,20 @@ class _Say:
 
 @dataclass(frozen=True, kw_only=True)
 class _Models:
-    """The models asked for, before they are loaded."""
+    """The models asked for, before they are loaded. saved: results are wanted as a file has them."""
 
     names: tuple[str, ...]
     device: str
     precision: str
     memory: str | None
+    saved: bool
     stack: ExitStack
 
     def load(self, say: _Say) -> list[Contestant]:
         """All of them; they end with the stack."""
-        from liif_cli.api import default_model
+        from liif_cli.weights import catalog
 
-        return [self._load(name, say) for name in dict.fromkeys(self.names or (default_model(),))]
+        return [self._load(name, say) for name in dict.fromkeys(self.names or (catalog.default(),))]
 
     def _load(self, name: str, say: _Say) -> Contestant:
         import hashlib
@@ -268,13 +274,16 @@ class _Models:
             Upscaler(name, device=self.device, precision=self.precision, memory=self.memory)
         )
         say.detail(f"{name}: {upscaler.placement.because}")
+        # Floats are always computed in float32 unless told otherwise; `auto` is for 8-bit results.
+        exact = self.precision == "auto" and not self.saved
+        dtype = "float32" if exact else upscaler.placement.dtype
         spec = upscaler.spec
         given, asked = spec.multiply_adds_per_input_pixel, spec.multiply_adds_per_output_pixel
         return Contestant(
             name=name,
-            upscale=partial(upscaler.upscale, as_float=True),
+            upscale=partial(upscaler.upscale, as_float=not self.saved),
             sha256=sha256,
-            precision=_PRECISIONS.get(upscaler.placement.dtype, upscaler.placement.dtype),
+            precision=_PRECISIONS.get(dtype, dtype),
             cost=lambda input_px, output_px: given * input_px + asked * output_px,
         )
 

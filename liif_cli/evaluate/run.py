@@ -166,16 +166,18 @@ def measure(run: Run, journal: Journal | None = None) -> Iterator[Step]:
     """
     for data in run.datasets:
         for sample in data.samples:
-            pending: list[Task] = []
-            for task in run.tasks_of(data, sample):
-                if journal and (rows := run.kept(task, journal)):
+            tasks = run.tasks_of(data, sample)
+            kept = [run.kept(task, journal) if journal else () for task in tasks]
+            missing = dict.fromkeys(task.scale for task, rows in zip(tasks, kept, strict=True) if not rows)
+            pairs = iter(sample.pairs(missing))
+            pair: Pair | None = None
+            for task, rows in zip(tasks, kept, strict=True):
+                if rows:
                     yield Step(task=task, rows=rows, cost=0)
-                else:
-                    pending.append(task)
-            for pair in sample.pairs(dict.fromkeys(task.scale for task in pending)):
-                for task in pending:
-                    if task.scale == pair.scale:
-                        yield _done(run, task, pair, journal)
+                    continue
+                if pair is None or pair.scale != task.scale:
+                    pair = next(pairs)
+                yield _done(run, task, pair, journal)
 
 
 def _done(run: Run, task: Task, pair: Pair, journal: Journal | None) -> Step:

@@ -237,3 +237,22 @@ def test_an_interruption_leaves_what_is_finished(
     assert len(lines(path)) == 5
     assert liif("--json", str(path)) == 0
     assert calls == 6 + 16 - 5
+
+
+def test_protocol_file_measures_what_is_in_the_saved_files(
+    liif: Liif, model: str, data: str, tmp_path: Path
+) -> None:
+    import numpy as np
+    from PIL import Image
+
+    from liif_cli.evaluate.metrics import cropped, luma, psnr
+
+    out, path = tmp_path / "out", tmp_path / "scores.jsonl"
+    options = ("--protocol", "file", "--save-images", str(out), "--json", str(path))
+    assert liif(*options, "--baseline", "none") == 0
+    assert {row["precision"] for row in lines(path)} == {"fp32"}
+    row = next(row for row in lines(path) if row.get("image") == "bee" and row["scale"] == 2)
+    (saved,) = out.glob("Set2/*/x2/bee.png")
+    result = np.asarray(Image.open(saved)) / 255
+    truth = np.asarray(Image.open(Path(data) / "HR" / "bee.png"))[: result.shape[0], : result.shape[1]] / 255
+    assert row["value"] == pytest.approx(psnr(*(cropped(luma(x), (2, 2)) for x in (result, truth))), abs=1e-4)

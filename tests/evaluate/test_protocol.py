@@ -152,6 +152,11 @@ def test_a_half_is_cut_to_the_even_size_as_the_published_code_does() -> None:
     assert Scale(x=2.5, y=2.5).hr_size(5, 7) == (12, 18)
 
 
+def test_a_scale_that_divides_the_picture_does_so_in_spite_of_floats() -> None:
+    assert 135 / 1.08 < 125  # though 125 * 1.08 is 135
+    assert Scale(x=1.08, y=1.08).lr_size(135, 270) == (125, 250)
+
+
 def test_lr_from_a_file_is_taken_as_it_is_and_hr_cropped_to_it() -> None:
     hr, lr = grained(50, 65), grained(25, 32, seed=3)
     one = pair("a", hr, Scale(x=2, y=2), lr)

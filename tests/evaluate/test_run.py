@@ -51,6 +51,7 @@ def make(tmp_path: Path) -> Make:
         metrics: tuple[str, ...] = ("psnr",),
         sha256: str = "aa",
         pictures: Path | None = None,
+        border: tuple[int, int] | None = None,
     ) -> Run:
         asked = tuple(METRICS[name] for name in metrics)
         data = dataset.check(dataset.find(folder, SCALES, BENCHMARK), SCALES, BENCHMARK, asked)
@@ -62,6 +63,7 @@ def make(tmp_path: Path) -> Make:
             protocol=BENCHMARK,
             metrics=asked,
             pictures=pictures,
+            border=border,
         )
 
     return made
@@ -92,6 +94,14 @@ def test_a_run_gives_what_the_core_gives(make: Make) -> None:
     assert found == expected
 
 
+def test_a_border_of_ones_own_is_measured_with_and_kept_as_such(make: Make) -> None:
+    run = make(Counting(), border=(7, 5))
+    pairs = [pair for sample in run.datasets[0].samples for pair in sample.pairs(SCALES)]
+    rows = rows_of(list(measure(run)))
+    assert [row.value for row in rows] == [s.value for s in score(nearest, pairs, BENCHMARK, border=(7, 5))]
+    assert {row.way.border for row in rows} == {(7, 5)}
+
+
 def test_an_interrupted_run_does_only_what_is_missing(make: Make, tmp_path: Path) -> None:
     path = tmp_path / "scores.jsonl"
     with Journal(path) as journal, pytest.raises(KeyboardInterrupt):
@@ -103,7 +113,17 @@ def test_an_interrupted_run_does_only_what_is_missing(make: Make, tmp_path: Path
         steps = list(measure(run, journal))
     assert again.calls == 3
     assert [step.cost > 0 for step in steps] == [False] * 3 + [True] * 3
-    assert sorted(rows_of(steps), key=str) == sorted(rows_of(list(measure(make(Counting())))), key=str)
+    assert rows_of(steps) == rows_of(list(measure(make(Counting()))))
+
+
+def test_a_baseline_added_later_stands_where_it_would_have_stood(make: Make, tmp_path: Path) -> None:
+    with Journal(tmp_path / "scores.jsonl") as journal:
+        list(measure(make(Counting()), journal))
+        again = Counting()
+        steps = list(measure(make(again, baselines=("x4-lanczos",)), journal))
+    assert again.calls == 6
+    assert [row.way.model for row in rows_of(steps)] == ["near x4-lanczos", "near"] * 6
+    assert rows_of(steps) == rows_of(list(measure(make(Counting(), baselines=("x4-lanczos",)))))
 
 
 def test_a_changed_model_file_is_measured_anew(make: Make, tmp_path: Path) -> None:
