@@ -1,9 +1,13 @@
-"""The state of a run on disk: one safetensors file, replaced whole or not at all. No pickle."""
+"""The state of a run on disk: one safetensors file, replaced whole or not at all. No pickle.
+
+`python -m liif_cli.train.checkpoint RUN FILE.safetensors` writes what is needed to go on elsewhere.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,6 +51,32 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise TrainingError(f"{path}: no checkpoint of a run: {error}") from error
 
 
+def is_state(path: Path) -> bool:
+    """Whether a file is the state of a run (and not weights, or nothing of ours)."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return "liif.run" in (file.metadata() or {})
+    except (OSError, SafetensorError):
+        return False
+
+
+def slim(run: Path, path: Path) -> None:
+    """The state of a run, small enough to be handed on: weights and mean weights in float16, no moments.
+
+    `liif train --init PATH` goes on from it.
+    """
+    tensors, facts = load(run / "checkpoint.safetensors")
+    kept = {n: t.half() for n, t in tensors.items() if n.startswith(("model.", "mean."))}
+    save(path, kept, facts)
+
+
 def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors whose name begins with `prefix`, without it."""
     return {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
+
+
+if __name__ == "__main__":
+    # python -m liif_cli.train.checkpoint RUN FILE.safetensors
+    slim(Path(sys.argv[1]), Path(sys.argv[2]))

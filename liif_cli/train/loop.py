@@ -52,6 +52,7 @@ class Training:
         self.step = 0
         self.elapsed_s = 0.0
         self.salt = 0  # changes the samples after a step back, lest the same fault come again
+        self.warm_from = 0  # the step at which the optimiser began, for the warm-up
         self._photos = photos
         self._device = torch.device(device)
         self._ranks, self._rank = (
@@ -79,6 +80,20 @@ class Training:
         self.mean.load_state_dict(self.model.state_dict())
         return sorted(own.keys() - fitting.keys())
 
+    def go_on_from(self, tensors: dict[str, Tensor], facts: dict[str, float]) -> None:
+        """Go on from a state without an optimiser: its moments are built anew in a warm-up.
+
+        Raises TrainingError if the state is of another model.
+        """
+        try:
+            self.model.load_state_dict(checkpoint.part(tensors, "model."))
+            self.mean.load_state_dict(checkpoint.part(tensors, "mean."))
+        except RuntimeError as error:
+            raise TrainingError("the state to go on from is of another model than the recipe's") from error
+        self.step, self.elapsed_s = int(facts["step"]), float(facts["elapsed_s"])
+        self.salt = int(facts["salt"])
+        self.warm_from = self.step
+
     @property
     def first_process(self) -> bool:
         """Whether this process writes and prints: of several under torchrun, one does."""
@@ -104,7 +119,7 @@ class Training:
             while self.progress < 1:
                 began = time.monotonic()
                 schedule = self.recipe.schedule
-                factor = rate_factor(schedule, self.step, self.progress)
+                factor = rate_factor(schedule, self.step, self.progress, self.warm_from)
                 loss, gradients = self._gradients(pool)
                 self.step += 1
                 finite = math.isfinite(loss) and all(bool(g.isfinite().all()) for g in gradients.values())
@@ -131,7 +146,8 @@ class Training:
         tensors |= {f"mean.{n}": t for n, t in self.mean.state_dict().items()}
         tensors |= {f"optimiser.{n}": t for n, t in self._optimiser.state().items()}
         self._good = {n: t.detach().clone() for n, t in tensors.items()}
-        return self._good, {"step": self.step, "elapsed_s": self.elapsed_s, "salt": self.salt}
+        facts = {"step": self.step, "elapsed_s": self.elapsed_s, "salt": self.salt}
+        return self._good, {**facts, "warm_from": self.warm_from}
 
     def load(self, tensors: dict[str, Tensor], facts: dict[str, float]) -> None:
         """Go on where `state()` was taken. Raises TrainingError if it is of another model."""
@@ -141,7 +157,7 @@ class Training:
             raise TrainingError("the checkpoint is of another model than its recipe says") from error
         self._good = {n: t.clone() for n, t in tensors.items()}
         self.step, self.elapsed_s = int(facts["step"]), float(facts["elapsed_s"])
-        self.salt = int(facts["salt"])
+        self.salt, self.warm_from = int(facts["salt"]), int(facts["warm_from"])
 
     def _restore(self, tensors: dict[str, Tensor]) -> None:
         self.model.load_state_dict(checkpoint.part(tensors, "model."))
@@ -226,9 +242,9 @@ def progress(schedule: Schedule, step: int, elapsed_s: float) -> float:
     return min(1.0, max(by_steps, by_time))
 
 
-def rate_factor(schedule: Schedule, step: int, done: float) -> float:
+def rate_factor(schedule: Schedule, step: int, done: float, warm_from: int = 0) -> float:
     """What the learning rate is multiplied by before step `step` (from 0), `done` of the run done."""
-    warm = min(1.0, (step + 1) / schedule.warmup_steps) if schedule.warmup_steps else 1.0
+    warm = min(1.0, (step - warm_from + 1) / schedule.warmup_steps) if schedule.warmup_steps else 1.0
     if schedule.halve_steps:
         return warm * 0.5 ** (step // schedule.halve_steps)
     left = (1 - done) / schedule.decay if schedule.decay else 1.0

@@ -261,6 +261,9 @@ def _start(training: Training, plan: Plan) -> Iterator[Event]:
         tensors, facts = checkpoint.load(at)
         training.load(tensors, facts)
         yield Noted(text=f"going on from step {training.step}")
+    elif checkpoint.is_state(Path(plan.recipe.init)):
+        training.go_on_from(*checkpoint.load(Path(plan.recipe.init)))
+        yield Noted(text=f"going on from step {training.step} of {plan.recipe.init}")
     elif plan.recipe.init:
         _, tensors = store.read(fetch.local(plan.recipe.init))
         fresh = training.start_from(tensors)

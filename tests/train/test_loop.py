@@ -79,6 +79,22 @@ def test_law_7_stopped_and_resumed_is_not_stopped(
     assert equal(second, unstopped)
 
 
+def test_a_slim_state_goes_on_with_its_weights_and_warms_up_anew(photos: Photos, tmp_path: Path) -> None:
+    first = Training(SMALL, photos)
+    run(first, 7)
+    checkpoint.save(tmp_path / "checkpoint.safetensors", *first.state())
+    checkpoint.slim(tmp_path, tmp_path / "slim.safetensors")
+    assert not checkpoint.is_state(tmp_path / "missing")
+    assert checkpoint.is_state(tmp_path / "slim.safetensors")
+    second = Training(SMALL, photos)
+    second.go_on_from(*checkpoint.load(tmp_path / "slim.safetensors"))
+    assert second.step == 7
+    torch.testing.assert_close(second.model.state_dict(), first.model.state_dict(), atol=1e-3, rtol=1e-3)
+    rates = [step.rate for step in second.steps()]
+    assert rates[0] == pytest.approx(SMALL.schedule.rate / 3)
+    assert len(rates) == 5
+
+
 def test_shards_give_the_gradient_of_the_whole_within_rounding(photos: Photos) -> None:
     one, four = (Training(SMALL, photos, shards=n) for n in (1, 4))
     np.testing.assert_allclose(run(one), run(four), rtol=1e-3)
