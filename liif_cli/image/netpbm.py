@@ -18,6 +18,11 @@ _HEADER_BYTES = 64 << 10
 _PAM_DEPTHS = {b"BLACKANDWHITE": 1, b"GRAYSCALE": 1, b"RGB": 3}
 
 
+def is_numbers(head: bytes) -> bool:
+    """Whether a file that begins like this is for `decode`."""
+    return head[:2] in (b"P2", b"P3", b"P5", b"P6", b"P7")
+
+
 def decode(file: BinaryIO, limit: Limit, *, pixels: bool = True) -> Decoded:
     """Decode P2, P3, P5, P6 and P7 from a seekable file; without `pixels` only the header.
 
@@ -25,8 +30,6 @@ def decode(file: BinaryIO, limit: Limit, *, pixels: bool = True) -> Decoded:
     """
     file.seek(0)
     head = file.read(_HEADER_BYTES)
-    if head[:2] in (b"P1", b"P4", b"Pf", b"PF", b"P8"):
-        raise Unsupported("a kind that Pillow reads")
     if head[:2] == b"P7":
         width, height, bands, maxval, start = _pam(head)
     else:

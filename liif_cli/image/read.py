@@ -162,10 +162,10 @@ def _avif(file: BinaryIO, limit: Limit, pixels: bool) -> Decoded:
 
 
 def _netpbm(file: BinaryIO, limit: Limit, pixels: bool) -> Decoded:
-    try:
+    file.seek(0)
+    if netpbm.is_numbers(file.read(2)):
         return netpbm.decode(file, limit, pixels=pixels)
-    except Unsupported:
-        return by_pillow.decode(file, limit, format="PPM", pixels=pixels)
+    return by_pillow.decode(file, limit, format="PPM", pixels=pixels)
 
 
 def _tiff(file: BinaryIO, limit: Limit, pixels: bool) -> Decoded:

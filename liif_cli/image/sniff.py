@@ -95,7 +95,7 @@ def kind_of(head: bytes) -> str:
         return _of_brands(head)
     if head[:2] == b"BM" and len(head) > 14:
         return "bmp"
-    if head[:1] == b"P" and head[1:2] in b"1234567fF" and head[2:3] in b" \t\r\n":
+    if head[:1] == b"P" and head[:6] != b"P7 332" and head[1:2] in b"1234567fF" and head[2:3] in b" \t\r\n":
         return "netpbm"
     return _of_text(head)
 
