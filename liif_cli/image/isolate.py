@@ -37,8 +37,8 @@ _PIPE_BYTES = 1 << 20
 _ADDRESS_SPACE = 4 << 30  # what libraries and their threads reserve, used or not
 _BYTES_PER_PIXEL = 24  # decoder, conversion and turning of 16-bit RGBA
 _CHILD = """\
-import json, sys
-sys.path[:] = json.loads(sys.argv[1])
+import sys
+sys.path[:] = sys.argv[1:]
 from liif_cli.image.isolate import serve
 serve()
 """
@@ -67,8 +67,8 @@ class Reader:
         self.close()
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the child)
         self._child = subprocess.Popen(
-            # the places this process imports from, and not the folder the user happens to be in
-            [sys.executable, "-P", "-c", _CHILD, json.dumps(sys.path)],
+            [sys.executable, "-P", "-c", _CHILD, *_places()],
+            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
@@ -170,6 +170,11 @@ def serve() -> None:
         _limit_time(0)
         for part in (json.dumps(answer).encode() + b"\n", *parts):
             _write(answers, part)
+
+
+def _places() -> list[str]:
+    """Where this process imports from, without the folder the user happens to be in."""
+    return [*filter(None, sys.path), str(Path(__file__).parents[2])]
 
 
 def _request(source: Path | str | bytes | BinaryIO, max_pixels: int | None) -> tuple[dict[str, Any], bytes]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +21,7 @@ def disc(size: int = 40, *, junk: int = 0, dtype: type = np.uint8) -> Picture:
     y, x = np.mgrid[:size, :size] - (size - 1) / 2
     cover = np.clip(size / 4 - np.hypot(x, y) + 0.5, 0, 1)
     alpha = np.rint(cover * top).astype(dtype)
-    pixels = np.where(alpha[..., None] > 0, top, junk).astype(dtype).repeat(3, axis=2)
+    pixels: npt.NDArray[Any] = np.where(alpha[..., None] > 0, top, junk).astype(dtype).repeat(3, axis=2)
     return Picture(pixels=pixels, alpha=alpha, bits=8 * np.dtype(dtype).itemsize)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image, ImageCms
 
@@ -45,7 +47,9 @@ def test_no_profile_is_no_news() -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_inks_take_light_away(dtype: type) -> None:
     top = np.iinfo(dtype).max
-    inks = np.array([[[0, 0, 0, 0], [top, 0, 0, 0], [0, 0, 0, top], [0, top, top, 0]]], dtype)
+    inks: npt.NDArray[Any] = np.array(
+        [[[0, 0, 0, 0], [top, 0, 0, 0], [0, 0, 0, top], [0, top, top, 0]]], dtype
+    )
     rgb, note = rgb_of_cmyk(inks, None)
     assert rgb.dtype == dtype
     assert (rgb // top).tolist() == [[[1, 1, 1], [0, 1, 1], [0, 0, 0], [1, 0, 0]]]
