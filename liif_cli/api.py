@@ -10,53 +10,38 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from time import perf_counter
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from liif_cli.engine.device import Placement, moved, place
-from liif_cli.engine.plan import Band, Plan, plan
+from liif_cli.engine.options import Options as Options
+from liif_cli.engine.plan import Band, Load, Plan, plan
 from liif_cli.engine.render import Crew, Rendering, load_of, render
 from liif_cli.engine.target import Layout, Target
-from liif_cli.image.picture import Picture, quantize, to_unit
+from liif_cli.image.alpha import bleed, flatten
+from liif_cli.image.picture import Picture, quantize, to_bits, to_unit
+from liif_cli.image.read import Header
 from liif_cli.image.resample import Window, resample
 from liif_cli.nn.coords import Grid
 from liif_cli.nn.model import Model, build
 from liif_cli.weights import catalog, fetch, store
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
+Array = npt.NDArray[Any]
 
-Alpha = Literal["model", "resample", "drop"]
-
-# Rows of a result that is only resampled, made at once.
-_RESAMPLED_ROWS = 64
-WHITE = (1.0, 1.0, 1.0)
-
-
-def default_model() -> str:
-    """The name of the weights that are used when nobody says which."""
-    cards = catalog.load()
-    return "standard" if "standard" in cards else next(iter(cards))
+# Rows that are resampled, or are background, made at once.
+_ROWS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
-    """How pictures are enlarged, beside model and target.
+class Estimate:
+    """What one picture will take. seconds: computing alone."""
 
-    alpha:  `model`: transparency as a grey picture through the model; `resample`: bicubic; `drop`:
-            flattened on `background`.
-    background: RGB in [0, 1], shown under dropped transparency and around padded pictures.
-    tta:    mean over eight flips and turns: about +0.1 dB, eight times the time.
-    cell:   ask for pixels of so many times the natural size: sharper below 1, softer above.
-    tile_px: input pixels a side of a tile; None: the plan chooses.
-    """
-
-    alpha: Alpha = "model"
-    background: tuple[float, float, float] = WHITE
-    tta: bool = False
-    cell: float = 1.0
-    tile_px: int | None = None
+    tiles: int
+    peak_bytes: int
+    seconds: float
 
 
 class Upscaler:
@@ -73,7 +58,7 @@ class Upscaler:
         options: Options | None = None,
         notify: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """model: a name, `hf://...`, a file, or a Model; None: `default_model()`.
+        """model: a name, `hf://...`, a file, or a Model; None: `catalog.default()`.
 
         device: `auto`, `cpu`, `cuda:1`, `mps`. precision: `auto`, `fp32`, `bf16`, `fp16`. memory: bytes,
         "800M", "4G", "50%" of what is free; default half of what is free. threads: default all cores.
@@ -81,19 +66,17 @@ class Upscaler:
         Raises WeightsError, DeviceError, UsageError.
         """
         self.options = options or Options()
-        self._notify = notify
+        self.notify = notify
         place(device, precision, memory)  # what is not there is said before anything is fetched
-        if isinstance(model, Model):
-            self.name, self._model = "model", model
-        else:
-            self.name = str(model or default_model())
-            self._model = _load(self.name, notify)
-        self.spec = self._model.spec
-        self.placement: Placement = place(device, precision, memory, model=self._model)
-        self._there = moved(self._model, self.placement.device, self.placement.dtype)
-        exact = self.placement.dtype == "float32"
-        self._exact = self._there if exact else moved(self._model, self.placement.device, "float32")
+        self.name = "model" if isinstance(model, Model) else str(model or catalog.default())
+        loaded = model if isinstance(model, Model) else _load(self.name, notify)
+        self.spec = loaded.spec
+        self.placement: Placement = place(device, precision, memory, model=loaded)
+        self._fast = moved(loaded, self.placement.device, self.placement.dtype)
+        lower = self.placement.dtype != "float32"
+        self._exact = moved(loaded, self.placement.device, "float32") if lower else self._fast
         self._chosen = precision == "auto"
+        self._speeds: dict[int, tuple[float, float]] = {}
         self._crew = Crew(threads if self.placement.device == "cpu" else 1)
 
     def __enter__(self) -> Upscaler:
@@ -104,7 +87,7 @@ class Upscaler:
 
     def close(self) -> None:
         """End the worker threads. They also end with the program."""
-        self._crew.__exit__()
+        self._crew.close()
 
     def upscale(self, picture: Picture, target: Target, *, as_float: bool = False) -> Picture:
         """The enlarged picture, in its own depth; with `as_float` float32 in [0, 1], not rounded.
@@ -112,112 +95,164 @@ class Upscaler:
         Grey stays grey, transparency stays. Raises LiifError if the target does not fit the picture,
         DeviceError if memory is short.
         """
-        layout = target.layout(picture.width, picture.height)
-        work = self._prepare(picture, layout)
-        channels = work.channels + (work.alpha is not None)
-        depth = None if as_float else picture.bits
-        dtype = np.float32 if depth is None else np.uint8 if depth == 8 else np.uint16
-        out = np.empty((layout.height, layout.width, channels), dtype)
-        for band in self._bands(work, layout, depth, None):
+        job = self.prepare(picture, target, bits=None if as_float else picture.bits)
+        samples = job.channels + job.alpha
+        dtype = np.float32 if as_float else np.uint8 if picture.bits == 8 else np.uint16
+        out = np.empty((job.layout.height, job.layout.width, samples), dtype)
+        for band in job.bands():
             out[band.top : band.top + len(band.pixels)] = band.pixels
         if as_float:
             np.clip(out, 0.0, 1.0, out=out)
-        alpha = out[..., work.channels] if work.alpha is not None else None
-        return replace(picture, pixels=out[..., : work.channels], alpha=alpha)
+        alpha = out[..., job.channels] if job.alpha else None
+        return replace(picture, pixels=out[..., : job.channels], alpha=alpha, icc=job.work.icc)
 
-    def bands(
-        self,
-        picture: Picture,
-        target: Target,
-        *,
-        bits: int | None = None,
-        stop: threading.Event | None = None,
-    ) -> Iterator[Band]:
-        """The same from top to bottom in integers of `bits` (default: the picture's), so that a result
-        need not fit in memory. Set `stop` from elsewhere to end it with `engine.render.Stopped`."""
-        layout = target.layout(picture.width, picture.height)
-        return self._bands(self._prepare(picture, layout), layout, bits or picture.bits, stop)
+    def prepare(
+        self, picture: Picture, target: Target, *, bits: int | None = 8, budget_bytes: int | None = None
+    ) -> Enlargement:
+        """Everything before the first pixel: layout, plan, what goes through the model.
 
-    def plan(self, picture: Picture, target: Target, *, bits: int | None = None) -> Plan | None:
-        """How `bands` would do it; None if no pixel comes from the model."""
+        bits: of the result, 8 or 16; None: float32. budget_bytes: what computing may hold, default the
+        placement's. Raises as `upscale`.
+        """
         layout = target.layout(picture.width, picture.height)
+        picture, aside = _ready(picture, layout, self.options)
+        budget = self.placement.budget_bytes if budget_bytes is None else budget_bytes
+        model, how = self._way(bits)
+        return Enlargement(
+            layout=layout,
+            work=picture,
+            aside=aside,
+            plan=self.plan(layout, load_of(picture, model, how), budget),
+            budget_bytes=budget,
+            model=model,
+            crew=self._crew,
+            how=how,
+            options=self.options,
+        )
+
+    def plan(self, layout: Layout, load: Load, budget_bytes: int) -> Plan | None:
+        """How a picture is cut that costs `load`; None if no pixel comes from the model."""
         grid = model_grid(layout, self.options.cell)
         if grid is None:
             return None
-        model, how = self._way(bits or picture.bits, None)
-        work = self._prepare(picture, layout)
         return plan(
             self.spec,
             grid,
-            budget_bytes=self.placement.budget_bytes,
+            budget_bytes=budget_bytes,
             workers=self._crew.threads,
-            load=load_of(work.through_model, model, how),
+            load=load,
             tile_px=self.options.tile_px,
         )
 
-    def _way(self, depth: int | None, stop: threading.Event | None) -> tuple[Model, Rendering]:
-        """Model and manner for a result of this depth: beyond 8 bits float32, unless asked otherwise."""
-        model = self._exact if self._chosen and depth != 8 else self._there
-        how = Rendering(depth=depth, tta=self.options.tta, exact=self._exact, notify=self._notify, stop=stop)
-        return model, how
+    def estimate(self, header: Header, target: Target, *, bits: int = 8) -> Estimate:
+        """What enlarging such a picture takes, before any of it is read."""
+        layout = target.layout(header.width, header.height)
+        alpha = header.alpha and self.options.alpha == "model"
+        blank = np.zeros((1, 1, header.channels), np.uint8)
+        like = Picture(pixels=blank, alpha=blank[..., 0] if alpha else None)
+        model, how = self._way(bits)
+        load = load_of(like, model, how)
+        given = header.width * header.height * (header.channels + header.alpha) * header.bits // 8
+        found = self.plan(layout, load, max(0, self.placement.budget_bytes - given))
+        if found is None:
+            return Estimate(tiles=0, peak_bytes=given, seconds=0.0)
+        encode_s, render_s = self._speed(bits)
+        seconds = found.encoded_px * encode_s + found.rendered_px * render_s
+        return Estimate(tiles=found.tiles, peak_bytes=given + found.peak_bytes, seconds=seconds)
 
-    def _prepare(self, picture: Picture, layout: Layout) -> _Work:
-        """What goes through the model, and what does not."""
-        picture = _flattened(picture, self.options) if self.options.alpha == "drop" else picture
-        pixels, alpha = picture.pixels, picture.alpha
-        aside = None
-        if alpha is not None and (self.options.alpha == "resample" or alpha.min() == alpha.max()):
-            alpha, aside = None, alpha
-        size = (min(layout.in_height, layout.out_height), min(layout.in_width, layout.out_width))
-        if layout.shrinks and layout.enlarges:
-            # One axis shrinks: antialiased first, so that the model has nothing to alias.
-            pixels = np.clip(resample(pixels, size), 0.0, 1.0)
-            alpha = None if alpha is None else np.clip(resample(alpha, size), 0.0, 1.0)
-        return _Work(through_model=replace(picture, pixels=pixels, alpha=alpha), aside=aside)
+    def _way(self, bits: int | None) -> tuple[Model, Rendering]:
+        # Beyond 8 bits float32 is worth its time, unless the user has said otherwise.
+        model = self._exact if self._chosen and bits != 8 else self._fast
+        return model, Rendering(depth=bits, tta=self.options.tta, exact=self._exact, notify=self.notify)
 
-    def _bands(
-        self, work: _Work, layout: Layout, depth: int | None, stop: threading.Event | None
-    ) -> Iterator[Band]:
-        grid = model_grid(layout, self.options.cell)
-        if layout.window.width == 0 or layout.window.height == 0:
-            bands: Iterator[Band] = iter(())
-        elif grid is None:
-            bands = _resampled(work.through_model, layout, depth)
-        else:
-            model, how = self._way(depth, stop)
-            bands = render(
-                model,
-                work.through_model,
-                grid,
-                self._crew,
-                budget_bytes=self.placement.budget_bytes,
-                tile_px=self.options.tile_px,
-                how=how,
-            )
-        if work.aside is not None:
-            bands = _with_alpha(bands, work.aside, layout, depth)
-        return _framed(bands, work, layout, depth, self.options) if layout.framed else bands
+    def _speed(self, bits: int) -> tuple[float, float]:
+        """Seconds for a pixel of the encoder, and of the decoder: measured with a small picture, once."""
+        if bits not in self._speeds:
+            model, how = self._way(bits)
+            picture = Picture(pixels=np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8))
+            times = []
+            for size in (96, 96, 288):  # the first is for warming up
+                start = perf_counter()
+                grid = Grid.whole(96, 96, size, size)
+                for _ in render(
+                    model, picture, grid, self._crew, budget_bytes=1 << 40, how=replace(how, tta=False)
+                ):
+                    pass
+                times.append(perf_counter() - start)
+            render_s = max(times[2] - times[1], 0.0) / (288**2 - 96**2)
+            self._speeds[bits] = max(times[1] / 96**2 - render_s, 0.0), render_s
+        return self._speeds[bits]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Work:
-    """A picture ready to be enlarged. aside: (h, w) alpha that does not go through the model, or None."""
+class Enlargement:
+    """One picture about to be enlarged. `bands` may be asked for more than once.
 
-    through_model: Picture
-    aside: npt.NDArray[Any] | None
+    work:  what goes through the model: colour spread under transparency, shrunk where an axis shrinks.
+    aside: (h, w) alpha that does not go through the model, or None.
+    plan:  None if no pixel comes from the model.
+    """
+
+    layout: Layout
+    work: Picture
+    aside: Array | None
+    plan: Plan | None
+    budget_bytes: int
+    model: Model
+    crew: Crew
+    how: Rendering
+    options: Options
 
     @property
     def channels(self) -> int:
-        """Of the result's colour."""
-        return self.through_model.channels
+        """Of the result's colour: 1 or 3."""
+        return self.work.channels
 
     @property
-    def alpha(self) -> npt.NDArray[Any] | None:
-        return self.aside if self.aside is not None else self.through_model.alpha
+    def alpha(self) -> bool:
+        """Whether the result has transparency."""
+        return self.aside is not None or self.work.alpha is not None
+
+    @property
+    def dtype(self) -> str:
+        """What the network computes in."""
+        return str(next(self.model.parameters()).dtype).removeprefix("torch.")
+
+    def bands(self, *, stop: threading.Event | None = None) -> Iterator[Band]:
+        """The result from top to bottom: (rows, width, channels), alpha last.
+
+        Set `stop` from another thread to end it soon, with `engine.render.Stopped`.
+        """
+        layout, depth = self.layout, self.how.depth
+        grid = model_grid(layout, self.options.cell)
+        if 0 in (layout.window.width, layout.window.height):
+            bands: Iterator[Band] = iter(())
+        elif grid is None:
+            bands = _resampled(self.work, layout, depth)
+        else:
+            bands = render(
+                self.model,
+                self.work,
+                grid,
+                self.crew,
+                budget_bytes=self.budget_bytes,
+                tile_px=self.options.tile_px,
+                how=replace(self.how, stop=stop),
+            )
+        if self.aside is not None:
+            bands = _with_alpha(bands, self.aside, layout, depth)
+        return _framed(bands, self) if layout.framed else bands
+
+    def part(self, layout: Layout) -> Enlargement:
+        """The same with another window (`layout.part`), in one piece: no tiles, whatever the memory."""
+        return replace(self, layout=layout, options=replace(self.options, tile_px=1 << 30))
 
 
 def model_grid(layout: Layout, cell: float = 1.0) -> Grid | None:
-    """The grid that the model is asked for; None if every axis only shrinks or nothing is asked."""
+    """The grid that the model is asked for; None if no pixel comes from the model.
+
+    Where an axis shrinks the input is shrunk before (antialiased), so the model keeps its size there.
+    """
     window = layout.window
     if (layout.shrinks and not layout.enlarges) or 0 in (window.width, window.height):
         return None
@@ -241,49 +276,69 @@ def _load(name: str, notify: Callable[[str], None]) -> Model:
     return model.eval()
 
 
+def _ready(picture: Picture, layout: Layout, options: Options) -> tuple[Picture, Array | None]:
+    """What goes through the model, and the alpha that does not."""
+    if options.alpha == "drop":
+        picture = flatten(picture, options.background)
+    if picture.channels == 1 and layout.framed and len(set(options.background)) > 1:
+        # A grey picture in a coloured frame is no grey picture; its grey profile fits no more.
+        three: Array = np.repeat(picture.pixels, 3, axis=2)
+        picture = replace(picture, pixels=three, icc=None)
+    picture, aside = bleed(picture), None
+    if picture.alpha is not None and (options.alpha == "resample" or np.ptp(picture.alpha) == 0):
+        picture, aside = replace(picture, alpha=None), picture.alpha
+    if layout.shrinks and layout.enlarges:
+        # One axis shrinks: antialiased first, so that the model has nothing to alias.
+        size = (min(layout.in_height, layout.out_height), min(layout.in_width, layout.out_width))
+        alpha = None if picture.alpha is None else _shrunk(picture.alpha, size)
+        picture = replace(picture, pixels=_shrunk(picture.pixels, size), alpha=alpha)
+    return picture, aside
+
+
+def _shrunk(samples: Array, size: tuple[int, int]) -> Array:
+    return np.clip(resample(samples, size), 0.0, 1.0)
+
+
 def _resampled(picture: Picture, layout: Layout, depth: int | None) -> Iterator[Band]:
     """Bands of a picture that only shrinks: bicubic, antialiased."""
-    for window in _row_windows(layout):
-        size = (layout.out_height, layout.out_width)
+    size = (layout.out_height, layout.out_width)
+    for row in range(0, layout.window.height, _ROWS):
+        window = _window(layout, row, min(_ROWS, layout.window.height - row))
         parts = [resample(picture.pixels, size, window=window)]
         if picture.alpha is not None:
             parts.append(resample(picture.alpha, size, window=window)[..., None])
-        pixels = np.concatenate(parts, axis=2)
-        yield Band(top=window.top - layout.window.top, pixels=_stored(pixels, depth))
+        yield Band(top=row, pixels=_stored(np.concatenate(parts, axis=2), depth))
 
 
-def _row_windows(layout: Layout) -> Iterator[Window]:
-    inner = layout.window
-    for row in range(0, inner.height, _RESAMPLED_ROWS):
-        rows = min(_RESAMPLED_ROWS, inner.height - row)
-        yield Window(top=inner.top + row, left=inner.left, height=rows, width=inner.width)
-
-
-def _with_alpha(
-    bands: Iterator[Band], alpha: npt.NDArray[Any], layout: Layout, depth: int | None
-) -> Iterator[Band]:
-    """Join bands of colour with an alpha that is resampled, or constant and stays so."""
-    inner = layout.window
+def _with_alpha(bands: Iterator[Band], alpha: Array, layout: Layout, depth: int | None) -> Iterator[Band]:
+    """Join bands of colour with an alpha that is resampled, or is the same everywhere and stays so."""
+    constant = to_unit(alpha[:1, :1]) if np.ptp(alpha) == 0 else None
     for band in bands:
-        height, width = band.pixels.shape[:2]
-        if alpha.min() == alpha.max():
-            part = np.broadcast_to(to_unit(alpha[:1, :1]), (height, width))
+        if constant is not None:
+            part = np.broadcast_to(constant, band.pixels.shape[:2])
         else:
-            window = Window(top=inner.top + band.top, left=inner.left, height=height, width=width)
+            window = _window(layout, band.top, len(band.pixels))
             part = resample(alpha, (layout.out_height, layout.out_width), window=window)
         yield replace(band, pixels=np.concatenate([band.pixels, _stored(part, depth)[..., None]], axis=2))
 
 
-def _framed(
-    bands: Iterator[Band], work: _Work, layout: Layout, depth: int | None, options: Options
-) -> Iterator[Band]:
-    """Bands with background around the window. Grey pictures get the grey of the background."""
-    colour = options.background if work.channels == 3 else (_grey(options.background),)
-    line = np.array([*colour, *([] if work.alpha is None else [1.0])], np.float32)
-    blank = np.broadcast_to(_stored(line, depth), (_RESAMPLED_ROWS, layout.width, len(line)))
+def _window(layout: Layout, row: int, rows: int) -> Window:
+    """Rows of the layout's window, for the resampler."""
+    inner = layout.window
+    return Window(top=inner.top + row, left=inner.left, height=rows, width=inner.width)
+
+
+def _framed(bands: Iterator[Band], job: Enlargement) -> Iterator[Band]:
+    """Bands with background around the window."""
+    layout = job.layout
+    pixel = np.array([*job.options.background[: job.channels], *([255] if job.alpha else [])], np.uint8)
+    depth = job.how.depth
+    blank = np.broadcast_to(
+        to_unit(pixel) if depth is None else to_bits(pixel, depth), (_ROWS, layout.width, len(pixel))
+    )
 
     def blanks(start: int, stop: int) -> Iterator[Band]:
-        for row in range(start, stop, _RESAMPLED_ROWS):
+        for row in range(start, stop, _ROWS):
             yield Band(top=row, pixels=blank[: stop - row])
 
     yield from blanks(0, layout.top)
@@ -295,21 +350,5 @@ def _framed(
     yield from blanks(layout.top + layout.window.height, layout.height)
 
 
-def _flattened(picture: Picture, options: Options) -> Picture:
-    """Without transparency: on the background."""
-    if picture.alpha is None:
-        return picture
-    colour = options.background if picture.channels == 3 else (_grey(options.background),)
-    alpha = to_unit(picture.alpha)[..., None]
-    flat = to_unit(picture.pixels) * alpha + np.array(colour, np.float32) * (1 - alpha)
-    stored = flat if picture.pixels.dtype == np.float32 else quantize(flat, 8 * picture.pixels.dtype.itemsize)
-    return replace(picture, pixels=stored, alpha=None)
-
-
-def _grey(colour: tuple[float, float, float]) -> float:
-    """Rec. 601 luma, as Pillow and libvips turn colour into grey."""
-    return 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
-
-
-def _stored(values: npt.NDArray[np.floating[Any]], depth: int | None) -> npt.NDArray[Any]:
+def _stored(values: Array, depth: int | None) -> Array:
     return values if depth is None else quantize(values, depth)

@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, NoReturn
@@ -17,7 +18,7 @@ from liif_cli import __version__
 from liif_cli.cli import console
 from liif_cli.cli.eval import eval_
 from liif_cli.cli.train import train
-from liif_cli.cli.upscale import upscale
+from liif_cli.cli.upscale import EXAMPLES, upscale
 from liif_cli.cli.weights import weights_app
 from liif_cli.errors import LiifError
 
@@ -34,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(upscale)
+app.command(epilog=EXAMPLES)(upscale)
 app.command("eval")(eval_)
 app.command()(train)
 app.add_typer(weights_app)
@@ -87,7 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as error:
         status = error.code
     except Exception:
-        return _bug()
+        console.bug(traceback.format_exc())
+        return BUG
     if status == INTERRUPTED:
         console.fail("interrupted")
     return status if isinstance(status, int) else 0
@@ -103,24 +105,6 @@ def _usage(error: typer.TyperException) -> tuple[str, str]:
     context = getattr(error, "ctx", None)
     shown = f"`{context.command_path if context else 'liif'} --help` shows what there is"
     return message[:1].lower() + message[1:], f"did you mean {near}?" if near else shown
-
-
-def _bug() -> int:
-    """One line, and the traceback in a file."""
-    import platform
-    import tempfile
-    import traceback
-
-    kind, error = sys.exc_info()[:2]
-    lines = [f"liif {__version__}, Python {platform.python_version()}, {platform.platform()}", str(sys.argv)]
-    handle, path = tempfile.mkstemp(prefix="liif-bug-", suffix=".txt")
-    with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write("\n".join([*lines, "", traceback.format_exc()]))
-    console.fail(
-        f"this is a bug of liif: {kind.__name__ if kind else ''}: {error}",
-        f"please report it with the file {path}, which holds the traceback",
-    )
-    return BUG
 
 
 @contextmanager

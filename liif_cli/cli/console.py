@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from liif_cli import __version__
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 
 def out() -> Console:
@@ -42,14 +45,47 @@ def note(message: str) -> None:
     _say("", message, "")
 
 
-def table(rows: Table) -> None:
-    """A rich table on stderr."""
-    err().print(rows)
+def bug(trace: str) -> None:
+    """One line, and the traceback in a file that is named."""
+    import platform
+    import tempfile
+
+    versions = f"liif {__version__}, Python {platform.python_version()}, {platform.platform()}"
+    handle, path = tempfile.mkstemp(prefix="liif-bug-", suffix=".txt")
+    with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(f"{versions}\n{sys.argv}\n\n{trace}")
+    fail(
+        f"this is a bug of liif: {trace.strip().splitlines()[-1]}",
+        f"please report it with the file {path}, which holds the traceback",
+    )
+
+
+@contextmanager
+def progress(total: float, unit: str, *, shown: bool = True) -> Iterator[Callable[[float], None]]:
+    """A bar on stderr while the block runs, with amount, speed and time left; none if stderr is no terminal.
+
+    Yields what is to be called with each amount that is done, from any thread.
+    """
+    if not shown or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Amount(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = f"{task.speed:.2f} {unit}/s" if task.speed else ""
+            return Text(f"{task.completed:,.1f} of {task.total or 0:,.1f} {unit}  {speed}")
+
+    columns = (BarColumn(), Amount(), TextColumn("left:"), TimeRemainingColumn())
+    with Progress(*columns, console=err(), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda amount: bar.advance(task, amount)
 
 
 def _say(mark: str, text: str, colour: str) -> None:
     text = text.encode(errors="backslashreplace").decode()  # names of files need not be UTF-8
     if mark:
-        coloured = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+        coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
         mark = f"\033[1;{colour}m{mark}:\033[0m " if coloured else f"{mark}: "
     print(f"{mark}{text}", file=sys.stderr, flush=True)

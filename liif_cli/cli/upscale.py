@@ -3,150 +3,400 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from liif_cli.cli import console
+from liif_cli.cli import upscale_options as opt
 from liif_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from liif_cli.engine.target import Target
-    from liif_cli.folder.jobs import Result
+    from liif_cli.api import Estimate, Upscaler
+    from liif_cli.engine.options import Options
+    from liif_cli.engine.target import Fit, Gravity, Target
+    from liif_cli.folder.jobs import Job, Result, Rules, Saving
+    from liif_cli.folder.names import Found, Naming
 
-EXAMPLES = """\
+EXAMPLES = """
 Examples:
 
-  liif upscale photo.jpg --scale 7.5
-
-  liif upscale photo.jpg --size 1920x1080 -o large.png
-
-  liif upscale a.png b.png --scale 2 -o large/
+    liif upscale photo.jpg --scale 7.5
+    liif upscale photo.jpg --size 1920x1080 --fit crop -o wallpaper.png
+    liif upscale *.jpg --size 4k -o large/
+    liif upscale -r holiday/ --scale 2 -o big/ --if-exists skip
+    cat photo.jpg | liif upscale --scale 3 > large.jpg
 """
-
-_SIZE = "Size"
-_FILES = "Input and output"
-_MODEL = "Model"
-_SPEED = "Speed and memory"
 
 
 def upscale(
-    inputs: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[INPUT]...", help="Pictures.", show_default=False),
-    ] = None,
-    scale: Annotated[
-        str | None,
-        typer.Option(
-            "--scale", "-s", metavar="S", rich_help_panel=_SIZE,
-            help="Factor: 7.5, 150%, or 2x3.5 for width x height. Default 2.", show_default=False,
-        ),
-    ] = None,
-    size: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SIZE", rich_help_panel=_SIZE, show_default=False,
-            help="1920x1080 (inside, proportions kept), 1920x, x1080, 1920 (longer side), 12MP, fhd, 4k, 8k.",
-        ),
-    ] = None,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output", "-o", metavar="PATH", rich_help_panel=_FILES, show_default=False,
-            help="A file for one input, or a folder (ends in / or exists). Default: beside the input, "
-            "as NAME_x7.5.EXT or NAME_1920x1080.EXT.",
-        ),
-    ] = None,
-    yes: Annotated[
-        bool, typer.Option("-y", rich_help_panel=_FILES, help="Write over existing results.")
-    ] = False,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model", "-m", metavar="MODEL", rich_help_panel=_MODEL, show_default=False,
-            help="A name that `liif weights list` shows, a file, or hf://owner/repo.",
-        ),
-    ] = None,
-    device: Annotated[
-        str, typer.Option(metavar="DEVICE", rich_help_panel=_SPEED, help="auto, cpu, cuda, cuda:1 or mps.")
-    ] = "auto",
-    precision: Annotated[
-        str, typer.Option(metavar="P", rich_help_panel=_SPEED, help="auto, fp32, bf16 or fp16.")
-    ] = "auto",
-    memory: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SIZE", rich_help_panel=_SPEED, show_default=False,
-            help="What computing may use: 800M, 4G, or 50% of what is free. Default: half of what is free.",
-        ),
-    ] = None,
-    tile: Annotated[
-        int | None,
-        typer.Option(
-            metavar="PX", min=1, rich_help_panel=_SPEED, show_default=False,
-            help="Input pixels a side of a tile; for experts. Default: as the memory allows.",
-        ),
-    ] = None,
-) -> None:  # fmt: skip
+    inputs: opt.Inputs = None,
+    recursive: opt.Recursive = False,
+    files_from: opt.FilesFrom = None,
+    null: opt.Null = False,
+    output: opt.Output = None,
+    name: opt.Name = None,
+    if_exists: opt.IfExists = "error",
+    yes: opt.Yes = False,
+    scale: opt.Scale = None,
+    size: opt.Size = None,
+    fit: opt.Fit = None,
+    gravity: opt.Gravity = None,
+    background: opt.Background = "white",
+    only_enlarge: opt.OnlyEnlarge = False,
+    region: opt.Region = None,
+    format: opt.Format = None,
+    quality: opt.Quality = None,
+    lossless: opt.Lossless = False,
+    bits: opt.Bits = None,
+    icc: opt.Icc = "keep",
+    metadata: opt.Metadata = "keep",
+    alpha: opt.Alpha = "model",
+    model: opt.Model = None,
+    tta: opt.Tta = False,
+    cell: opt.Cell = 1.0,
+    device: opt.Device = "auto",
+    precision: opt.Precision = "auto",
+    memory: opt.Memory = None,
+    threads: opt.Threads = None,
+    jobs: opt.Jobs = None,
+    tile: opt.Tile = None,
+    max_pixels: opt.MaxPixels = "2G",
+    max_input_pixels: opt.MaxInputPixels = None,
+    dry_run: opt.DryRun = False,
+    verify: opt.Verify = 0,
+    fail_fast: opt.FailFast = False,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+) -> None:
     """Enlarge pictures to any size, by any factor."""
-    from liif_cli.folder import names
-    from liif_cli.folder.jobs import Job, Rules, plan_jobs
+    from liif_cli.engine import target as sizes
+    from liif_cli.engine.options import Options
+    from liif_cli.folder.jobs import Rules, Saving
 
-    target = _target(scale, size)
-    if not inputs:
-        raise UsageError("no INPUT", hint="for example: liif upscale photo.jpg --scale 2")
-    found = names.find(inputs, recursive=False, stdin=sys.stdin.buffer)
-    from liif_cli.api import Options, Upscaler, default_model
-
-    naming = names.Naming.of(
-        output=output,
-        template=None,
-        format=None,
-        model=model or default_model(),
-        target=target,
-        many=len(found.sources) + len(found.errors) > 1,
+    say = _Say(quiet=quiet, verbose=verbose, as_json=as_json)
+    if not 0.05 <= cell <= 20:
+        raise UsageError(f"--cell {cell}: not from 0.05 to 20")
+    if bits not in (None, 8, 16):
+        raise UsageError(f"--bits {bits}: 8 or 16")
+    if yes and if_exists == "skip":
+        raise UsageError("-y and --if-exists skip contradict each other")
+    target = _target(scale, size, fit, gravity, region, say)
+    rules = Rules(
+        if_exists="overwrite" if yes else if_exists,
+        only_enlarge=only_enlarge,
+        max_pixels=sizes.parse_pixels(max_pixels, option="--max-pixels"),
+        max_input_pixels=None
+        if max_input_pixels is None
+        else sizes.parse_pixels(max_input_pixels, option="--max-input-pixels"),
+        bits=bits,
+        flat=alpha == "drop",
     )
-    from liif_cli.folder.jobs import Result
-    from liif_cli.folder.local import Saving, probe, run
+    how = _How(
+        model=model,
+        device=device,
+        precision=precision,
+        memory=memory,
+        threads=threads,
+        parallel=jobs,
+        options=Options(
+            alpha=alpha, background=sizes.parse_colour(background), tta=tta, cell=cell, tile_px=tile
+        ),
+        saving=Saving(
+            quality=quality,
+            lossless=lossless,
+            icc=icc,
+            metadata=metadata,
+            max_input_pixels=rules.max_input_pixels,
+            verify=verify,
+        ),
+        fail_fast=fail_fast,
+    )
+    where = _Where(
+        inputs=inputs or [],
+        recursive=recursive,
+        files_from=files_from,
+        null=null,
+        output=output,
+        name=name,
+        format=format,
+    )
+    raise typer.Exit(_run(where, target, rules, how, say, dry=dry_run))
 
-    rules = Rules(if_exists="overwrite" if yes else "error")
-    planned = plan_jobs(found.sources, target, naming, rules, probe)
-    results = [Result.failed(name, error) for name, error in found.errors]
-    results += [one for one in planned if isinstance(one, Result)]
-    jobs = [one for one in planned if isinstance(one, Job)]
-    if jobs:
-        with Upscaler(
-            model,
-            device=device,
-            precision=precision,
-            memory=memory,
-            options=Options(tile_px=tile),
-            notify=console.note,
-        ) as upscaler:
-            for result in run(jobs, upscaler, Saving()):
+
+@dataclass(frozen=True, kw_only=True)
+class _How:
+    """What was said about computing and saving."""
+
+    model: str | None
+    device: str
+    precision: str
+    memory: str | None
+    threads: int | None
+    parallel: int | None
+    options: Options
+    saving: Saving
+    fail_fast: bool
+
+    def upscalers(self, stack: ExitStack, say: _Say) -> list[Upscaler]:
+        """One for each device; they end with the stack."""
+        from liif_cli.api import Upscaler
+
+        made = []
+        for device in self.device.split(","):
+            upscaler = Upscaler(
+                self.model,
+                device=device,
+                precision=self.precision,
+                memory=self.memory,
+                threads=self.threads,
+                options=self.options,
+                notify=say.note,
+            )
+            say.detail(f"{upscaler.name} on {upscaler.placement.device}: {upscaler.placement.because}")
+            made.append(stack.enter_context(upscaler))
+        return made
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Where:
+    """What was said about inputs and results."""
+
+    inputs: Sequence[str]
+    recursive: bool
+    files_from: str | None
+    null: bool
+    output: str | None
+    name: str | None
+    format: str | None
+
+    def find(self) -> Found:
+        """The inputs. Raises UsageError if there are none."""
+        from liif_cli.folder import names
+
+        inputs = list(self.inputs)
+        if self.files_from is not None:
+            inputs += names.listed(self._list(self.files_from), null=self.null)
+        elif self.null:
+            raise UsageError(
+                "--null is about --files-from", hint="find . -print0 | liif upscale --files-from - -0"
+            )
+        elif not inputs:
+            if sys.stdin is None or sys.stdin.isatty():
+                raise UsageError("no INPUT", hint="for example: liif upscale photo.jpg --scale 2")
+            inputs = ["-"]
+        leave_out = Path(self.output) if self.output not in (None, "-") else None
+        return names.find(inputs, recursive=self.recursive, stdin=sys.stdin.buffer, leave_out=leave_out)
+
+    def naming(self, found: Found, target: Target, model: str | None) -> Naming:
+        """How results are called."""
+        from liif_cli.folder.names import Naming
+        from liif_cli.weights import catalog
+
+        return Naming.of(
+            output=self.output,
+            template=self.name,
+            format=self.format,
+            model=model or catalog.default(),
+            target=target,
+            many=found.many,
+        )
+
+    def _list(self, name: str) -> bytes:
+        if name == "-":
+            if "-" in self.inputs:
+                raise UsageError("stdin cannot be both a picture and the list of --files-from")
+            return sys.stdin.buffer.read()
+        try:
+            return Path(name).read_bytes()
+        except OSError as error:
+            raise UsageError(f"--files-from {name}: {(error.strerror or str(error)).lower()}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Say:
+    """What is told, and how much of it."""
+
+    quiet: bool
+    verbose: bool
+    as_json: bool
+
+    def note(self, text: str) -> None:
+        if not self.quiet:
+            console.note(text)
+
+    def detail(self, text: str) -> None:
+        if self.verbose:
+            console.note(text)
+
+    def json(self, row: dict[str, Any]) -> None:
+        if self.as_json:
+            from liif_cli.report import json_line
+
+            print(json_line(row), flush=True)
+
+    def result(self, result: Result, *, alone: bool) -> None:
+        """An input has ended."""
+        self.json(result.row())
+        for text in result.warnings if not self.quiet else ():
+            (console.warn if result.status == "done" else console.note)(_about(result.input, text))
+        for text in result.notes:
+            self.detail(f"{result.input}: {text}")
+        if result.verified is not None:
+            self.note(f"{result.input}: verified, largest difference {result.verified}")
+        if result.status == "failed":
+            console.fail(result.error, result.hint)
+        elif result.status == "done" and (alone or self.verbose):
+            self.note(
+                f"{result.input} -> {result.output}: {result.in_width}x{result.in_height} -> "
+                f"{result.width}x{result.height}, {result.seconds:.1f} s"
+            )
+
+    def planned(self, job: Job, estimate: Estimate, model: str) -> None:
+        """What a dry run finds."""
+        seconds = round(estimate.seconds, 1)
+        self.json(
+            job.result(
+                "planned", model=model, tiles=estimate.tiles, seconds=seconds, peak_bytes=estimate.peak_bytes
+            ).row()
+        )
+        if not self.as_json:
+            layout = job.layout
+            size = "copied" if job.through else f"{layout.width}x{layout.height}"
+            print(
+                f"{job.source.name} -> {job.output or '-'}: {layout.in_width}x{layout.in_height} -> {size}, "
+                f"{estimate.tiles} tiles, {estimate.peak_bytes / 2**20:.0f} MiB, about {seconds} s"
+            )
+
+    def end(self, results: Sequence[Result], seconds: float) -> None:
+        """Counts, and what failed."""
+        from liif_cli.folder.jobs import summary
+
+        counts = summary(results, seconds)
+        self.json({"summary": counts})
+        failed = [result for result in results if result.status == "failed"]
+        if len(results) > 1 and failed:
+            console.note(f"\n{len(failed)} of {len(results)} failed:")
+            wide = min(40, max(len(result.input) for result in failed))
+            for result in failed:
+                console.note(f"  {result.input:{wide}}  {result.error.removeprefix(result.input + ': ')}")
+        if len(results) > 1:
+            pixels = counts["output_megapixels"]
+            self.note(
+                f"{counts['done']} done, {counts['skipped']} skipped, {counts['failed']} failed; "
+                f"{pixels:,.1f} megapixels in {seconds:.1f} s ({pixels / max(seconds, 1e-9):.2f} a second)"
+            )
+
+
+def _run(where: _Where, target: Target, rules: Rules, how: _How, say: _Say, *, dry: bool) -> int:
+    from liif_cli.engine.device import budget_bytes, free_bytes
+    from liif_cli.folder.jobs import Job, Result, exit_status, plan_jobs
+
+    start = perf_counter()
+    rules = replace(rules, budget_bytes=budget_bytes(how.memory, free_bytes()))
+    with ExitStack() as stack:
+        found = where.find()
+        naming = where.naming(found, target, how.model)
+        planned = plan_jobs(found.sources, target, naming, rules)
+        results = [Result.failed(name, error) for name, error in found.errors]
+        results += [one for one in planned if isinstance(one, Result)]
+        jobs = [one for one in planned if isinstance(one, Job)]
+        _check_stdout(jobs, say)
+        if found.passed_over:
+            say.detail(f"{len(found.passed_over)} files are no pictures and were passed over")
+        alone = len(results) + len(jobs) == 1
+        for result in results:
+            say.result(result, alone=alone)
+        if how.fail_fast and exit_status(results):
+            results += [job.result("skipped", warnings=("the run was stopped before",)) for job in jobs]
+            jobs = []
+        if jobs and dry:
+            _estimate(jobs, how, say, stack)
+        elif jobs:
+            for result in _results(jobs, how, say, stack):
+                say.result(result, alone=alone)
                 results.append(result)
-    raise typer.Exit(_show(results))
+    if not dry:
+        say.end(results, perf_counter() - start)
+    for result in results:
+        if result.traceback:
+            console.bug(result.traceback)
+    return exit_status(results)
 
 
-def _target(scale: str | None, size: str | None) -> Target:
-    from liif_cli.engine import target
+def _results(jobs: Sequence[Job], how: _How, say: _Say, stack: ExitStack) -> Iterator[Result]:
+    """Do the jobs, with a bar."""
+    from liif_cli.image.isolate import Reader
+
+    parallel = min(how.parallel or 2, len(jobs))
+    readers = [stack.enter_context(Reader()) for _ in range(parallel)]
+    for reader in readers:
+        reader.start()  # it loads its libraries while torch is loaded here
+    from liif_cli.folder.local import run
+
+    upscalers = how.upscalers(stack, say)
+    total = sum(job.layout.width * job.layout.height for job in jobs) / 1e6
+    with console.progress(total, "MP", shown=not say.quiet) as advance:
+        yield from run(
+            jobs,
+            upscalers,
+            how.saving,
+            parallel=parallel,
+            fail_fast=how.fail_fast,
+            readers=readers,
+            advance=lambda _, pixels: advance(pixels / 1e6),
+        )
+
+
+def _estimate(jobs: Sequence[Job], how: _How, say: _Say, stack: ExitStack) -> None:
+    upscaler = how.upscalers(stack, say)[0]
+    for job in jobs:
+        say.planned(job, upscaler.estimate(job.header, job.target, bits=job.bits), upscaler.name)
+
+
+def _check_stdout(jobs: Sequence[Job], say: _Say) -> None:
+    """A picture and a terminal, or a picture and JSON, do not go together on stdout."""
+    through = [job for job in jobs if job.output is None]
+    if through and say.as_json:
+        raise UsageError("--json and a picture cannot both go to stdout", hint="name a file with -o")
+    if through and sys.stdout.isatty():
+        raise UsageError(
+            "a picture cannot be shown by a terminal", hint="redirect stdout, or name a file with -o"
+        )
+    if len(through) > 1:
+        raise UsageError("several pictures cannot go to one stdout", hint="name a folder with -o FOLDER/")
+
+
+def _target(
+    scale: str | None,
+    size: str | None,
+    fit: Fit | None,
+    gravity: Gravity | None,
+    region: str | None,
+    say: _Say,
+) -> Target:
+    from liif_cli.engine.target import Region, Target, parse_scale, parse_size
 
     if scale and size:
         raise UsageError("--scale and --size both say how large", hint="give one of them")
     if size:
-        return target.parse_size(size)
-    if not scale:
-        console.note("neither --scale nor --size: scale 2")
-    return target.Target(scale=target.parse_scale(scale or "2"))
+        target = parse_size(size, fit=fit or "inside", gravity=gravity or "center")
+    else:
+        if not scale:
+            say.note("neither --scale nor --size is given: enlarging by 2")
+        target = Target(scale=parse_scale(scale or "2"))
+    if fit and not (target.size and None not in target.size):
+        raise UsageError("--fit is about --size WIDTHxHEIGHT", hint="for example --size 1920x1080 --fit crop")
+    if gravity and fit not in ("crop", "pad"):
+        raise UsageError("--gravity is about --fit crop and --fit pad")
+    return replace(target, region=Region.parse(region)) if region else target
 
 
-def _show(results: Sequence[Result]) -> int:
-    """Tell what failed; the exit status."""
-    failed = [result for result in results if result.status == "failed"]
-    for result in failed:
-        console.fail(result.error, result.hint)
-    statuses = {result.exit_status for result in failed}
-    if not failed:
-        return 0
-    return statuses.pop() if len(failed) == len(results) and len(statuses) == 1 else 1
+def _about(name: str, text: str) -> str:
+    return text if text.startswith(name) else f"{name}: {text}"

@@ -89,7 +89,9 @@ class Load:
 class Plan:
     """A partition of a window. strip_rows x tile_columns: output pixels of a full tile.
 
-    peak_bytes: upper bound of what computing holds at once. multiply_adds: all of its arithmetic.
+    peak_bytes: upper bound of what computing holds at once.
+    encoded_px, rendered_px: input pixels through the encoder, output pixels through the decoder, with
+    halos, planes and repetitions: what it costs.
     """
 
     spec: ModelSpec
@@ -99,7 +101,8 @@ class Plan:
     shared: Shared
     workers: int
     peak_bytes: int
-    multiply_adds: int
+    encoded_px: int
+    rendered_px: int
 
     @property
     def tiles(self) -> int:
@@ -187,14 +190,15 @@ def halved(too_large: Plan, load: Load) -> Plan | None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Choice:
-    """One way to cut. work: multiply-adds until the last worker is done."""
+    """One way to cut. work: multiply-adds until the last worker is done; the rest as in `Plan`."""
 
     rows: int
     columns: int
     shared: Shared
     peak_bytes: int
     work: float
-    multiply_adds: int
+    encoded_px: int
+    rendered_px: int
 
     @classmethod
     def of(
@@ -217,7 +221,8 @@ class _Choice:
             shared=shared,
             peak_bytes=_peak(spec, grid, load, workers, rows, columns, in_px, shared),
             work=work,
-            multiply_adds=tiles * (encoding + decoding),
+            encoded_px=tiles * in_px * load.times,
+            rendered_px=grid.height * grid.width * load.planes * load.times,
         )
 
     def plan(self, spec: ModelSpec, grid: Grid, workers: int) -> Plan:
@@ -229,7 +234,8 @@ class _Choice:
             shared=self.shared,
             workers=workers,
             peak_bytes=self.peak_bytes,
-            multiply_adds=self.multiply_adds,
+            encoded_px=self.encoded_px,
+            rendered_px=self.rendered_px,
         )
 
 

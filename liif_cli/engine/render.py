@@ -59,6 +59,10 @@ class Crew:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the threads; what waits is dropped."""
         self.workers.shutdown(cancel_futures=True)
         self.driver.shutdown(cancel_futures=True)
 

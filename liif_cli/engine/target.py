@@ -7,7 +7,7 @@ Sizes are width x height, as people say them. Everything here is exact: factors 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import isqrt
 from typing import Literal, get_args
@@ -71,6 +71,24 @@ class Layout:
     height: int
     left: int = 0
     top: int = 0
+
+    def part(self, box: Box) -> Layout:
+        """A window of this result; what lies outside of it is not asked for."""
+        shown = Box(left=self.left, top=self.top, width=self.window.width, height=self.window.height)
+        seen = box.within(shown)
+        return replace(
+            self,
+            window=Box(
+                left=self.window.left + seen.left - self.left,
+                top=self.window.top + seen.top - self.top,
+                width=seen.width,
+                height=seen.height,
+            ),
+            width=box.width,
+            height=box.height,
+            left=seen.left - box.left,
+            top=seen.top - box.top,
+        )
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -182,19 +200,19 @@ class Target:
         # The picture on the canvas: beyond it where it is cropped, inside it where it is padded.
         left, top = self._place(width - out_width, height - out_height)
         canvas = Box(left=0, top=0, width=width, height=height)
-        asked = self.region.box(width, height) if self.region else canvas
-        seen = asked.within(Box(left=left, top=top, width=out_width, height=out_height))
-        return Layout(
+        seen = canvas.within(Box(left=left, top=top, width=out_width, height=out_height))
+        whole = Layout(
             in_width=in_width,
             in_height=in_height,
             out_width=out_width,
             out_height=out_height,
             window=Box(left=seen.left - left, top=seen.top - top, width=seen.width, height=seen.height),
-            width=asked.width,
-            height=asked.height,
-            left=seen.left - asked.left,
-            top=seen.top - asked.top,
+            width=width,
+            height=height,
+            left=seen.left,
+            top=seen.top,
         )
+        return whole.part(self.region.box(width, height)) if self.region else whole
 
     def _enlarged(self, w: int, h: int) -> tuple[int, int]:
         """(width, height) of the whole picture, before anything is cut off or added."""
@@ -246,6 +264,46 @@ def parse_size(text: str, *, fit: Fit = "inside", gravity: Gravity = "center") -
     raise UsageError(
         f"--size {text}: not a size",
         hint=nearest(word, NAMED_SIZES, otherwise="1920x1080, 1920x, x1080, 1920 (longer side), 12MP, 4k"),
+    )
+
+
+def parse_pixels(text: str, *, option: str) -> int:
+    """`500000`, `512M`, `2G`, `100MP`: a number of pixels. Raises UsageError."""
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([kmg]?)p?", text.strip().lower())
+    count = (
+        half_up(Fraction(found[1]) * {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}[found[2]]) if found else 0
+    )
+    if count < 1:
+        raise UsageError(f"{option} {text}: not a number of pixels", hint="write 500000, 512M or 2G")
+    return count
+
+
+_COLOURS = {
+    "white": (255, 255, 255),
+    "black": (0, 0, 0),
+    "grey": (128, 128, 128),
+    "gray": (128, 128, 128),
+    "red": (255, 0, 0),
+    "green": (0, 128, 0),
+    "blue": (0, 0, 255),
+    "yellow": (255, 255, 0),
+}
+
+
+def parse_colour(text: str) -> tuple[int, int, int]:
+    """`white`, `#fff`, `#ffffff` -> (red, green, blue) of 0 to 255. Raises UsageError."""
+    word = text.strip().lower()
+    if word in _COLOURS:
+        return _COLOURS[word]
+    if found := re.fullmatch(r"#([0-9a-f])([0-9a-f])([0-9a-f])", word):
+        red, green, blue = (int(2 * digit, 16) for digit in found.groups())
+        return red, green, blue
+    if found := re.fullmatch(r"#([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})", word):
+        red, green, blue = (int(pair, 16) for pair in found.groups())
+        return red, green, blue
+    raise UsageError(
+        f"--background {text}: not a colour",
+        hint=nearest(word, _COLOURS, otherwise="#ffffff, or a plain name"),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,26 +16,20 @@ from typing import Any, Literal
 from liif_cli.engine.target import Layout, Target
 from liif_cli.errors import LiifError, PictureError
 from liif_cli.folder.names import IfExists, Naming, Source
-from liif_cli.image import formats
+from liif_cli.image import formats, read
+from liif_cli.image.read import Header
 
-Status = Literal["done", "skipped", "failed"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Header:
-    """What is known of a picture before its pixels are read. Upright; channels: 1 or 3, alpha apart."""
-
-    width: int
-    height: int
-    channels: int
-    alpha: bool
-    bits: int
-    format: str | None
+# `planned`: what a dry run says of a job.
+Status = Literal["planned", "done", "skipped", "failed"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """How one input ended, with the fields of `--json` (CLI.md). exit_status: of its error."""
+    """How one input ended, with the fields of `--json` (CLI.md).
+
+    verified: largest difference that `--verify` found, in levels. peak_bytes: the bound that was planned.
+    Not in `--json` are notes (for -v), the exit status that goes with the error, and the traceback of a bug.
+    """
 
     input: str
     output: str | None = None
@@ -54,19 +48,42 @@ class Result:
     seconds: float = 0.0
     megapixels_per_second: float = 0.0
     peak_bytes: int = 0
+    verified: int | None = None
+    notes: tuple[str, ...] = ()
     exit_status: int = 0
     traceback: str = ""
 
     def row(self) -> dict[str, Any]:
         """For JSON Lines."""
         fields = asdict(self)
-        del fields["exit_status"], fields["traceback"]
+        for name in ("notes", "exit_status", "traceback"):
+            del fields[name]
         return fields
 
     @classmethod
     def failed(cls, name: str, error: LiifError) -> Result:
         """An input that could not be done."""
         return cls(input=name, status="failed", error=str(error), hint=error.hint, exit_status=error.status)
+
+
+def exit_status(results: Sequence[Result]) -> int:
+    """0; 1 if something failed; the status of the reason if all failed for the same one; 70 for a bug."""
+    statuses = [result.exit_status for result in results if result.status == "failed"]
+    if not statuses or 70 in statuses:
+        return 70 if statuses else 0
+    return statuses[0] if len(statuses) == len(results) and len(set(statuses)) == 1 else 1
+
+
+def summary(results: Sequence[Result], seconds: float) -> dict[str, Any]:
+    """The last object of `--json`."""
+    done = [result for result in results if result.status == "done"]
+    return {
+        "done": len(done),
+        "skipped": sum(result.status == "skipped" for result in results),
+        "failed": sum(result.status == "failed" for result in results),
+        "output_megapixels": round(sum(result.width * result.height for result in done) / 1e6, 3),
+        "seconds": round(seconds, 3),
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,13 +124,31 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """What a job must keep to. bits: 8, 16 or None = the input's. flat: transparency is dropped."""
+    """What a job must keep to. bits: 8, 16 or None = the input's. flat: transparency is dropped.
+    budget_bytes: what a writer that cannot stream may hold."""
 
     if_exists: IfExists = "error"
     only_enlarge: bool = False
     max_pixels: int = 2_000_000_000
+    max_input_pixels: int | None = None
+    budget_bytes: int | None = None
     bits: int | None = None
     flat: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saving:
+    """How pictures are read and results written; CLI.md has the meanings.
+
+    verify: so many windows of each result are computed again in one piece and compared.
+    """
+
+    quality: int | None = None
+    lossless: bool = False
+    icc: Literal["keep", "srgb", "strip"] = "keep"
+    metadata: Literal["keep", "strip"] = "keep"
+    max_input_pixels: int | None = None
+    verify: int = 0
 
 
 def plan_jobs(
@@ -121,14 +156,10 @@ def plan_jobs(
     target: Target,
     naming: Naming,
     rules: Rules,
-    probe: Callable[[Source], Header],
 ) -> list[Job | Result]:
-    """A job for every input, or at once how it ended, in the order of the inputs.
-
-    probe: reads the header of an input, raises PictureError.
-    """
+    """A job for every input, or at once how it ended, in the order of the inputs."""
     sources = list(sources)
-    planned = [_planned(source, n, target, naming, rules, probe) for n, source in enumerate(sources, 1)]
+    planned = [_planned(source, n, target, naming, rules) for n, source in enumerate(sources, 1)]
     planned = _without_collisions(planned)
     planned = _without_own_results(planned)
     planned = _without_inputs_as_outputs(planned, sources)
@@ -141,11 +172,10 @@ def _planned(
     target: Target,
     naming: Naming,
     rules: Rules,
-    probe: Callable[[Source], Header],
 ) -> Job | Result:
     """One input by itself."""
     try:
-        header = probe(source)
+        header = read.probe(source.given, max_pixels=rules.max_input_pixels, name=source.name)
         layout = target.layout(header.width, header.height)
         output, format = naming.place(source, layout, index, header.format)
         through = rules.only_enlarge and not layout.enlarges
@@ -168,7 +198,14 @@ def _planned(
         alpha = header.alpha and not rules.flat
         bits, notes = _depth(header, format, rules)
         if not through:
-            formats.check(format, width=layout.width, height=layout.height, bits=bits, alpha=alpha)
+            formats.check(
+                format,
+                width=layout.width,
+                height=layout.height,
+                bits=bits,
+                alpha=alpha,
+                budget_bytes=rules.budget_bytes,
+            )
     except LiifError as error:
         return Result.failed(source.name, _named(source, error))
     return Job(
@@ -228,9 +265,7 @@ def _without_own_results(planned: list[Job | Result]) -> list[Job | Result]:
         if isinstance(one, Job) and one.source.path and one.source.below:
             of = made.get(_key(one.source.path), one.source.name)
             if of != one.source.name:
-                one = Result(
-                    input=one.source.name, status="skipped", warnings=(f"it is the result of {of}",)
-                )
+                one = Result(input=one.source.name, status="skipped", warnings=(f"it is the result of {of}",))
         kept.append(one)
     return kept
 

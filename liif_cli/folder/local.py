@@ -2,64 +2,73 @@
 
 from __future__ import annotations
 
+import io
+import random
 import shutil
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
+from queue import SimpleQueue
 from time import perf_counter
-from typing import Any
+from typing import Any, BinaryIO
 
-from liif_cli.api import Upscaler
+import numpy as np
+import numpy.typing as npt
+
+from liif_cli.api import Enlargement, Upscaler
+from liif_cli.engine.plan import Band
 from liif_cli.engine.render import Stopped
-from liif_cli.errors import LiifError, PictureError
-from liif_cli.folder.jobs import Header, Job, Result
-from liif_cli.folder.names import Source
-from liif_cli.image.read import read
-from liif_cli.image.write import write
+from liif_cli.engine.target import Box
+from liif_cli.errors import DeviceError, LiifError, PictureError
+from liif_cli.folder.jobs import Job, Result, Saving
+from liif_cli.image import colour, formats
+from liif_cli.image.bands import Canvas, Encoding, Tags, open_bands
+from liif_cli.image.isolate import Reader
+from liif_cli.image.picture import Picture
+from liif_cli.image.whole import sweep, whole
 
+Array = npt.NDArray[Any]
 
-@dataclass(frozen=True, kw_only=True)
-class Saving:
-    """How results are written; see CLI.md."""
-
-    quality: int = 95
-    lossless: bool = False
-    max_input_pixels: int | None = None
-
-
-def probe(source: Source, max_pixels: int | None = None) -> Header:
-    """What is known of an input before its pixels are read. Raises PictureError."""
-    picture = read(source.data if source.data is not None else _path(source), max_pixels=max_pixels)
-    return Header(
-        width=picture.width,
-        height=picture.height,
-        channels=picture.channels,
-        alpha=picture.alpha is not None,
-        bits=picture.bits,
-        format=picture.format,
-    )
+# What a writer that streams holds beside the bands: compressor, pipe, the rows libvips keeps.
+_WRITER_BYTES = 32 << 20
+# Side of a window that `--verify` computes again.
+_VERIFIED_PX = 96
 
 
 def run(
     jobs: Sequence[Job],
-    upscaler: Upscaler,
+    upscalers: Sequence[Upscaler],
     saving: Saving,
     *,
     parallel: int = 1,
     fail_fast: bool = False,
+    readers: Sequence[Reader] = (),
     advance: Callable[[Job, int], None] = lambda job, pixels: None,
 ) -> Iterator[Result]:
-    """Do the jobs, `parallel` at a time; a result for each, as it ends.
+    """Do the jobs, `parallel` at a time for each upscaler; a result for each, as it ends.
 
+    upscalers: one a device; files are shared out. readers: child processes that are already starting.
     advance: is told of finished output pixels, from any thread. When the caller stops asking (or is
     interrupted), what runs ends soon and leaves no partial file.
     """
+    for folder in {job.output.parent for job in jobs if job.output is not None}:
+        if folder.is_dir():
+            sweep(folder)  # what a killed run left
+    seats = min(max(1, parallel) * len(upscalers), max(1, len(jobs)))
+    crew: SimpleQueue[_Seat] = SimpleQueue()
+    for n in range(seats):
+        reader = readers[n] if n < len(readers) else Reader()
+        upscaler = upscalers[n % len(upscalers)]
+        share = upscaler.placement.budget_bytes // -(-seats // len(upscalers))
+        crew.put(_Seat(reader=reader, upscaler=upscaler, budget_bytes=share))
     stop = threading.Event()
-    pool = ThreadPoolExecutor(max(1, parallel), "liif-job")
-    running = {pool.submit(_ended, job, upscaler, saving, stop, advance): job for job in jobs}
+    pool = ThreadPoolExecutor(seats, "liif-job")
+    running = [pool.submit(_ended, job, crew, saving, stop, advance) for job in jobs]
     try:
         for future in as_completed(running):
             result = future.result()
@@ -69,80 +78,200 @@ def run(
     finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
+        while not crew.empty():
+            crew.get().reader.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Seat:
+    """What one job needs to itself while it runs."""
+
+    reader: Reader
+    upscaler: Upscaler
+    budget_bytes: int
 
 
 def _ended(
     job: Job,
-    upscaler: Upscaler,
+    crew: SimpleQueue[_Seat],
     saving: Saving,
     stop: threading.Event,
     advance: Callable[[Job, int], None],
 ) -> Result:
     """Do one job, whatever happens."""
     start = perf_counter()
+    seat = crew.get()
     try:
         if stop.is_set():
             raise Stopped
-        done = _copied(job) if job.through else _upscaled(job, upscaler, saving, stop, advance)
+        done = _copied(job, saving) if job.through else _enlarged(job, seat, saving, stop, advance)
     except Stopped:
-        return job.result("skipped", warnings=("the run was stopped",))
+        return job.result("skipped", warnings=("the run was stopped before",))
     except LiifError as error:
         return job.failed(error)
     except MemoryError:
-        return job.failed(PictureError(f"{job.source.name}: memory ran out", hint="give less to --jobs"))
+        return job.failed(DeviceError(f"{job.source.name}: memory ran out", hint="give less to --jobs"))
     except Exception as error:
         bug = LiifError(f"{job.source.name}: this is a bug of liif: {type(error).__name__}: {error}")
         return replace(job.failed(bug), exit_status=70, traceback=traceback.format_exc())
+    finally:
+        crew.put(seat)
     seconds = perf_counter() - start
-    pixels = done.width * done.height / 1e6
-    return replace(done, seconds=round(seconds, 3), megapixels_per_second=round(pixels / seconds, 3))
+    rate = done.width * done.height / 1e6 / seconds
+    return replace(done, seconds=round(seconds, 3), megapixels_per_second=round(rate, 3))
 
 
-def _upscaled(
+def _enlarged(
+    job: Job, seat: _Seat, saving: Saving, stop: threading.Event, advance: Callable[[Job, int], None]
+) -> Result:
+    picture = seat.reader.read(job.source.given, max_pixels=saving.max_input_pixels)
+    if (picture.width, picture.height) != (job.header.width, job.header.height):
+        raise PictureError(f"{job.source.name}: changed while it was worked on")
+    notes = list(picture.notes)
+    if saving.icc == "srgb":
+        picture = colour.to_srgb(picture)
+    held = _held_bytes(picture, job)
+    enlargement = seat.upscaler.prepare(
+        picture, job.target, bits=job.bits, budget_bytes=max(0, seat.budget_bytes - held)
+    )
+    samples = _Samples.of(enlargement, saving.verify)
+    tags = Tags.of(enlargement.work, icc=saving.icc != "strip", metadata=saving.metadata == "keep")
+    notes += _write(job, enlargement, tags, saving, stop, samples, advance)
+    planned = enlargement.plan
+    return job.result(
+        "done",
+        warnings=tuple(notes),
+        notes=_shrinking(enlargement),
+        verified=samples.compared(enlargement) if saving.verify else None,
+        model=seat.upscaler.name,
+        precision=enlargement.dtype,
+        tiles=planned.tiles if planned else 0,
+        peak_bytes=held + (planned.peak_bytes if planned else 0),
+    )
+
+
+def _write(
     job: Job,
-    upscaler: Upscaler,
+    enlargement: Enlargement,
+    tags: Tags,
     saving: Saving,
     stop: threading.Event,
+    samples: _Samples,
     advance: Callable[[Job, int], None],
-) -> Result:
-    source = job.source.data if job.source.data is not None else _path(job.source)
-    picture = read(source, max_pixels=saving.max_input_pixels)
-    plan = upscaler.plan(picture, job.target, bits=job.bits)
-    large = upscaler.upscale(picture, job.target)
-    assert job.output is not None
-    notes = write(
-        large,
-        job.output,
-        format=job.format,
-        quality=saving.quality,
-        lossless=saving.lossless,
-        overwrite=job.overwrite,
+) -> tuple[str, ...]:
+    layout = enlargement.layout
+    canvas = Canvas(
+        width=layout.width,
+        height=layout.height,
+        channels=enlargement.channels,
+        alpha=enlargement.alpha,
+        bits=job.bits,
     )
-    advance(job, large.width * large.height)
-    facts: dict[str, Any] = {"model": upscaler.name, "precision": upscaler.placement.dtype}
-    if plan:
-        facts |= {"tiles": plan.tiles, "peak_bytes": plan.peak_bytes}
-    return job.result("done", warnings=(*picture.notes, *notes), **facts)
+    encoding = Encoding(format=job.format, quality=saving.quality, lossless=saving.lossless)
+    target: Path | BinaryIO = sys.stdout.buffer
+    if job.output is not None:
+        _make_folder(job.output.parent)
+        target = job.output
+    with open_bands(target, canvas, encoding, tags, overwrite=job.overwrite) as opened:
+        for band in enlargement.bands(stop=stop):
+            opened.write(band.pixels)
+            samples.keep(band)
+            advance(job, len(band.pixels) * layout.width)
+        return opened.notes
 
 
-def _copied(job: Job) -> Result:
+def _held_bytes(picture: Picture, job: Job) -> int:
+    """What lies in memory beside the computation: the picture, and what the writer keeps."""
+    given = picture.pixels.nbytes + (0 if picture.alpha is None else picture.alpha.nbytes)
+    if formats.named(job.format).streams:
+        return given + _WRITER_BYTES
+    # All samples of the result, the encoder's planes and its output.
+    return given + job.layout.width * job.layout.height * (picture.channels + job.header.alpha) * 3
+
+
+def _shrinking(enlargement: Enlargement) -> tuple[str, ...]:
+    layout = enlargement.layout
+    axes = [
+        name
+        for name, before, after in (
+            ("width", layout.in_width, layout.out_width),
+            ("height", layout.in_height, layout.out_height),
+        )
+        if after < before
+    ]
+    return (f"{' and '.join(axes)}: antialiased bicubic, not the model, because it shrinks",) if axes else ()
+
+
+def _copied(job: Job, saving: Saving) -> Result:
     """The file as it is."""
-    from liif_cli.image.whole import whole
-
-    if job.output is None:
-        data = job.source.data if job.source.data is not None else _path(job.source).read_bytes()
-        sys.stdout.buffer.write(data)
-    else:
-        job.output.parent.mkdir(parents=True, exist_ok=True)
-        with whole(job.output, overwrite=job.overwrite) as file:
-            if job.source.data is not None:
-                file.write(job.source.data)
-            else:
-                with _path(job.source).open("rb") as given:
-                    shutil.copyfileobj(given, file)
-    return job.result("done", warnings=("already as large: copied as it is",))
+    given = job.source.given
+    with ExitStack() as stack:
+        if job.output is None:
+            target = sys.stdout.buffer
+        else:
+            _make_folder(job.output.parent)
+            target = stack.enter_context(whole(job.output, overwrite=job.overwrite))
+        source = io.BytesIO(given) if isinstance(given, bytes) else stack.enter_context(given.open("rb"))
+        shutil.copyfileobj(source, target)
+    return job.result("done", notes=("already as large: copied as it is",))
 
 
-def _path(source: Source) -> Any:
-    assert source.path is not None
-    return source.path
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise PictureError(f"{folder}: cannot be made: {reason}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Samples:
+    """Windows of the result, kept as its bands go by, to be computed again."""
+
+    windows: tuple[tuple[Box, Array], ...]
+
+    @classmethod
+    def of(cls, enlargement: Enlargement, count: int) -> _Samples:
+        """`count` windows at random places, half of them on seams between tiles, if there are any."""
+        layout, planned = enlargement.layout, enlargement.plan
+        samples = enlargement.channels + enlargement.alpha
+        dtype = np.uint8 if enlargement.how.depth == 8 else np.uint16
+        chance = random.Random()
+        windows = []
+        for n in range(count):
+            x, y = chance.randrange(layout.width), chance.randrange(layout.height)
+            if planned and n % 2 == 0:
+                x = layout.left + _on_a_seam(layout.window.width, planned.tile_columns, chance)
+                y = layout.top + _on_a_seam(layout.window.height, planned.strip_rows, chance)
+            width, height = min(_VERIFIED_PX, layout.width), min(_VERIFIED_PX, layout.height)
+            left = min(max(0, x - width // 2), layout.width - width)
+            top = min(max(0, y - height // 2), layout.height - height)
+            box = Box(left=left, top=top, width=width, height=height)
+            windows.append((box, np.zeros((height, width, samples), dtype)))
+        return cls(windows=tuple(windows))
+
+    def keep(self, band: Band) -> None:
+        """Copy what the windows see of a band."""
+        stop = band.top + len(band.pixels)
+        for box, kept in self.windows:
+            first, last = max(box.top, band.top), min(box.top + box.height, stop)
+            if first < last:
+                columns = slice(box.left, box.left + box.width)
+                kept[first - box.top : last - box.top] = band.pixels[
+                    first - band.top : last - band.top, columns
+                ]
+
+    def compared(self, enlargement: Enlargement) -> int:
+        """Compute the windows again in one piece; the largest difference in levels of the result."""
+        worst = 0
+        for box, kept in self.windows:
+            again = enlargement.part(enlargement.layout.part(box))
+            pixels = np.concatenate([band.pixels.copy() for band in again.bands()])
+            worst = max(worst, int(np.abs(pixels.astype(np.int64) - kept).max()))
+        return worst
+
+
+def _on_a_seam(size: int, step: int, chance: random.Random) -> int:
+    """A place where one tile ends and the next begins, anywhere if there is only one."""
+    seams = range(step, size, step)
+    return chance.choice(seams) if seams else chance.randrange(size)

@@ -37,6 +37,11 @@ class Source:
         return str(self.path) if self.path else "-"
 
     @property
+    def given(self) -> Path | bytes:
+        """For a reader."""
+        return self.data or b"" if self.path is None else self.path
+
+    @property
     def stem(self) -> str:
         return self.path.stem if self.path else "stdin"
 
@@ -53,6 +58,11 @@ class Found:
     sources: tuple[Source, ...]
     errors: tuple[tuple[str, PictureError], ...]
     passed_over: tuple[Path, ...]
+
+    @property
+    def many(self) -> bool:
+        """Whether the results need a folder."""
+        return len(self.sources) + len(self.errors) > 1 or any(source.below for source in self.sources)
 
 
 def find(inputs: Iterable[str], *, recursive: bool, stdin: BinaryIO, leave_out: Path | None = None) -> Found:
@@ -258,9 +268,18 @@ def _looks_like_a_picture(path: Path) -> bool:
         return False
 
 
-_SUFFIXES = frozenset(
-    suffix for format in formats.FORMATS.values() for suffix in format.suffixes
-) | {".gif", ".bmp", ".ppm", ".pgm", ".pnm", ".tga", ".jp2", ".heic", ".heif", ".jxl"}
+_SUFFIXES = frozenset(suffix for format in formats.FORMATS.values() for suffix in format.suffixes) | {
+    ".gif",
+    ".bmp",
+    ".ppm",
+    ".pgm",
+    ".pnm",
+    ".tga",
+    ".jp2",
+    ".heic",
+    ".heif",
+    ".jxl",
+}
 
 
 def plain(number: Fraction | float) -> str:

@@ -93,6 +93,12 @@ def parse(text: str) -> dict[str, Card]:
     return {name: _card(name, entry) for name, entry in tomllib.loads(text).items()}
 
 
+def default() -> str:
+    """The name of the weights that are used when nobody says which."""
+    cards = load()
+    return "standard" if "standard" in cards else next(iter(cards))
+
+
 def card(name: str) -> Card:
     """The card of that name. Raises UnknownWeights, which names the nearest one."""
     cards = load()
