@@ -14,7 +14,7 @@ import numpy as np
 from liif_cli.errors import LiifError, TrainingError
 from liif_cli.image.picture import Picture, to_bits
 from liif_cli.image.read import read
-from liif_cli.image.resample import resample
+from liif_cli.image.resample import resample_8bit
 from liif_cli.train.data import Bytes, Photo
 from liif_cli.train.recipe import Samples
 
@@ -144,8 +144,7 @@ def _copies(photo: Photo, samples: Samples, smallest_px: int, rng: np.random.Gen
         low, high = (1 + (most - 1) * (i + k) / samples.copies for k in (0, 1))
         factor = rng.uniform(low, high)
         size = max(smallest_px, round(height / factor)), max(smallest_px, round(width / factor))
-        reduced = resample(photo.pixels, size)
-        yield Photo(name=photo.name, pixels=np.rint(reduced.clip(0, 1) * 255).astype(np.uint8))
+        yield Photo(name=photo.name, pixels=resample_8bit(photo.pixels, size))
 
 
 def _mismatch(photo: Photo) -> str:
