@@ -68,7 +68,7 @@ def download(wanted: HubFile, *, notify: Callable[[str], None]) -> Path:
     from huggingface_hub import errors
 
     if not isinstance(hub.try_to_load_from_cache(wanted.repo, wanted.file, revision=wanted.revision), str):
-        notify(f"fetching {wanted.file} from the hub repository {wanted.repo}")
+        notify(f"asking the hub for {wanted.file} of {wanted.repo}")
     try:
         return Path(hub.hf_hub_download(wanted.repo, wanted.file, revision=wanted.revision))
     except errors.GatedRepoError as error:
@@ -86,7 +86,7 @@ def download(wanted: HubFile, *, notify: Callable[[str], None]) -> Path:
         raise WeightsError(f"{wanted}: the hub takes no such name: {error}") from error
     except Exception as error:  # offline, no route, time-outs, full disks: whatever the client lets through
         raise WeightsError(
-            f"{wanted}: cannot be fetched: {_first_line(error)}",
+            f"{wanted}: cannot be fetched: {_reason(error)}",
             hint=f"without network, put {PurePosixPath(wanted.file).name} at {wanted.place}",
         ) from error
 
@@ -123,8 +123,8 @@ def publish(path: Path, repo: str, *, private: bool = False) -> str:
         api.create_commit(repo, files, commit_message=f"Upload {path.name}")
     except Exception as error:  # as in `download`
         raise WeightsError(
-            f"{repo}: the hub did not take the file: {_first_line(error)}",
-            hint="`hf auth login`, or set HF_TOKEN to a token that may write",
+            f"{repo}: the hub did not take the file: {_reason(error)}",
+            hint="it needs a connection, and `hf auth login` or HF_TOKEN with a token that may write",
         ) from error
     return str(HubFile(repo=repo))
 
@@ -147,6 +147,9 @@ def readme(header: store.Header, repo: str) -> str:
     return "\n".join(["---", *front, "---", "", "\n\n".join(told), ""])
 
 
-def _first_line(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
+    """The client's own words, without its advice: of what it tells about, what came first."""
+    while error.__cause__ is not None:
+        error = error.__cause__
     lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__).rstrip(".")
+    return (lines[0] if lines else type(error).__name__).split(". ")[0].rstrip(".")

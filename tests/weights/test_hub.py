@@ -103,7 +103,7 @@ def test_weights_on_the_hub_are_pulled_into_the_hubs_own_cache(
     path = Path(ran.stdout.strip())
     assert path.is_relative_to(tmp_path / "hf")
     assert path.read_bytes() == weights.read_bytes()
-    assert "fetching" in ran.stderr and "me/mine" in ran.stderr
+    assert "asking the hub for" in ran.stderr and "me/mine" in ran.stderr
 
 
 def test_what_was_pulled_is_there_when_offline(liif: Liif, fake: FakeHub) -> None:
@@ -120,7 +120,7 @@ def test_offline_the_message_says_where_to_put_the_file_and_there_it_is_found(
     address = "hf://me/mine@v1:sub/large.safetensors"
     ran = liif("weights", "pull", address, HF_HUB_OFFLINE="1")
     assert ran.returncode == 4
-    assert "Traceback" not in ran.stderr
+    assert "offline mode is enabled" in ran.stderr
     place = Path(ran.stderr.split(" at ")[-1].strip())
     place.parent.mkdir(parents=True)
     place.write_bytes(weights.read_bytes())
