@@ -1,0 +1,1 @@
+"""Kinds of synthetic pictures: writing, drawings, patterns, buildings."""
