@@ -432,10 +432,10 @@ def _measured(
         done = 0
         for step in measure(run, journal):
             rows += step.rows
-            if step.cost:
+            if not step.kept:
                 done += 1
                 upcoming = str(left[done]) if done < len(left) else ""
-                progress.update(bar, advance=step.cost, description=upcoming)
+                progress.update(bar, advance=step.task.cost, description=upcoming)
                 say.detail(f"{step.task}: " + ", ".join(f"{r.way.metric} {r.value:.4f}" for r in step.rows))
         means = mean_rows(rows)
         if journal:

@@ -21,9 +21,6 @@ from liif_cli.image.picture import Picture, quantize
 
 BASELINES = ("bicubic", "lanczos", "x4-lanczos")
 
-# Multiply-adds per output pixel of a filter and of judging its result: little beside any network.
-_FILTER_COST = 200.0
-
 
 @dataclass(frozen=True, kw_only=True)
 class Contestant:
@@ -38,7 +35,7 @@ class Contestant:
     upscale: Upscale
     sha256: str = ""
     precision: str = ""
-    cost: Callable[[int, int], float] = lambda _, output: _FILTER_COST * output
+    cost: Callable[[int, int], float] = lambda _, output: output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,11 +128,11 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """A task that is finished. cost: 0 if an earlier run did it."""
+    """A task that is finished. kept: by an earlier run."""
 
     task: Task
     rows: tuple[Row, ...]
-    cost: float
+    kept: bool = False
 
 
 def with_baselines(models: Sequence[Contestant], names: Sequence[str]) -> tuple[Contestant, ...]:
@@ -148,7 +145,12 @@ def with_baselines(models: Sequence[Contestant], names: Sequence[str]) -> tuple[
             hint = nearest(name, BASELINES, otherwise=f"choose from {', '.join(BASELINES)}")
             raise UsageError(f"no baseline is called {name!r}", hint=hint)
     filters = {"bicubic": baselines.bicubic, "lanczos": baselines.lanczos}
-    found = [Contestant(name=name, upscale=filters[name]) for name in filters if name in names]
+    # Beside a network a filter takes no time, so the rate that is seen is the network's.
+    found = [
+        Contestant(name=name, upscale=filters[name], cost=lambda _, __: 0.0)
+        for name in filters
+        if name in names
+    ]
     for model in models:
         found += [_shortcut(model), model] if "x4-lanczos" in names else [model]
     return tuple(found)
@@ -173,7 +175,7 @@ def measure(run: Run, journal: Journal | None = None) -> Iterator[Step]:
             pair: Pair | None = None
             for task, rows in zip(tasks, kept, strict=True):
                 if rows:
-                    yield Step(task=task, rows=rows, cost=0)
+                    yield Step(task=task, rows=rows, kept=True)
                     continue
                 if pair is None or pair.scale != task.scale:
                     pair = next(pairs)
@@ -192,7 +194,7 @@ def _done(run: Run, task: Task, pair: Pair, journal: Journal | None) -> Step:
     # Behind the rows: a picture that is there without its rows would be in the way of the next run.
     if run.pictures:
         _save(comparison, task.picture(run.pictures))
-    return Step(task=task, rows=rows, cost=task.cost)
+    return Step(task=task, rows=rows)
 
 
 def _shortcut(model: Contestant) -> Contestant:

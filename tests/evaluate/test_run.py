@@ -112,7 +112,7 @@ def test_an_interrupted_run_does_only_what_is_missing(make: Make, tmp_path: Path
         assert [str(task) for task in remaining(run, journal)] == [str(task) for task in run.tasks()][3:]
         steps = list(measure(run, journal))
     assert again.calls == 3
-    assert [step.cost > 0 for step in steps] == [False] * 3 + [True] * 3
+    assert [step.kept for step in steps] == [True] * 3 + [False] * 3
     assert rows_of(steps) == rows_of(list(measure(make(Counting()))))
 
 
