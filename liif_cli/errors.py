@@ -72,5 +72,7 @@ class TrainingError(LiifError):
 
 def nearest(name: str, known: Iterable[str], *, otherwise: str = "") -> str:
     """Hint naming the known word nearest to `name`, or `otherwise` if none is near."""
-    near = get_close_matches(name, list(known), n=1)
+    words = list(known)
+    # Who types the beginning of a long name means it, however much is missing.
+    near = get_close_matches(name, words, n=1) or [w for w in words if name and w.startswith(name)]
     return f"did you mean {near[0]!r}?" if near else otherwise
