@@ -23,6 +23,7 @@ _LOADERS = {
     "jpeg": ("jpegload_source", "warning"),
 }
 KINDS = frozenset(_LOADERS)
+_CONVERTED = frozenset({"lab", "labs", "labq", "lch", "xyz", "yxy"})
 _TYPES: dict[str, Any] = {
     "uchar": np.uint8,
     "char": np.int8,
@@ -69,12 +70,12 @@ def decode(file: BinaryIO, kind: str, limit: Limit, *, pixels: bool = True) -> D
     pyvips = library()
     loader, fail_on = _LOADERS[kind]
     try:
-        image, samples, _ = _load(file, loader, fail_on, limit, pixels)
+        image, samples, notes, _ = _load(file, loader, fail_on, limit, pixels)
     except pyvips.Error as error:
         if not _only_tags(str(error)):
             raise _cause(kind, str(error)) from error
         # an odd tag must not cost the pixels: look away once, and see whether more was wrong
-        image, samples, said = _load(file, loader, "none", limit, pixels)
+        image, samples, notes, said = _load(file, loader, "none", limit, pixels)
         if not _only_tags(said):
             raise _cause(kind, said) from error
     colour = _colour(image.interpretation, image.bands)
@@ -86,6 +87,7 @@ def decode(file: BinaryIO, kind: str, limit: Limit, *, pixels: bool = True) -> D
         exif=_field(image, "exif-data"),
         icc=icc,
         xmp=_field(image, "xmp-data"),
+        notes=notes,
     )
 
 
@@ -118,20 +120,25 @@ def bits_of(file: BinaryIO) -> int:
 
 def _load(
     file: BinaryIO, loader: str, fail_on: str, limit: Limit, pixels: bool
-) -> tuple[Any, npt.NDArray[Any], str]:
-    """The image, its samples, and what libvips grumbled about."""
+) -> tuple[Any, npt.NDArray[Any], tuple[str, ...], str]:
+    """The image, its samples, notes on what was converted, and what libvips grumbled about."""
     pyvips = library()
     pyvips.vips_lib.vips_error_clear()  # else what an earlier file left is told of this one
     with _source(file) as source:
         image = getattr(pyvips.Image, loader)(source, fail_on=fail_on, access="sequential")
         limit.check(image.width, image.height)
+        notes: tuple[str, ...] = ()
+        if image.interpretation in _CONVERTED:
+            notes = (f"its {image.interpretation} colours were converted to sRGB",)
+            image = image.colourspace("rgb16")
         if image.format not in _TYPES:
             raise Unsupported(f"its samples are {image.format} numbers, which are no colour")
         shape, dtype = (image.height, image.width, image.bands), _TYPES[image.format]
         samples = (
             np.ndarray(shape, dtype, buffer=image.write_to_memory()) if pixels else hollow(*shape, dtype)
         )
-    return image, samples, pyvips.ffi.string(pyvips.vips_lib.vips_error_buffer()).decode("utf-8", "replace")
+    grumbles = pyvips.ffi.string(pyvips.vips_lib.vips_error_buffer()).decode("utf-8", "replace")
+    return image, samples, notes, grumbles
 
 
 def _only_tags(text: str) -> bool:

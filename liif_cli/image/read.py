@@ -154,10 +154,15 @@ def _jpeg(file: BinaryIO, limit: Limit, pixels: bool) -> Decoded:
 
 
 def _avif(file: BinaryIO, limit: Limit, pixels: bool) -> Decoded:
-    # Pillow knows what is grey and what moves, libvips what has more than 8 bits.
-    if by_vips.bits_of(file) <= 8:
-        return by_pillow.decode(file, limit, format="AVIF", pixels=pixels)
-    # libheif has turned it; EXIF has no say about that in this format
+    # Pillow knows what is grey and what moves, libvips what has more than 8 bits and what has
+    # broken metadata. Where libvips turns it, EXIF has no say about that.
+    bits = by_vips.bits_of(file)
+    try:
+        if bits <= 8:
+            return by_pillow.decode(file, limit, format="AVIF", pixels=pixels)
+    except Damaged:
+        if not bits:
+            raise
     return replace(by_vips.decode(file, "avif", limit, pixels=pixels), orientation=1)
 
 
@@ -173,10 +178,16 @@ def _tiff(file: BinaryIO, limit: Limit, pixels: bool) -> Decoded:
         page = tiff.first_page(file)
     except ValueError as error:
         raise Damaged(str(error)) from error
+    if page.raw:
+        raise Unsupported("a camera RAW file")
     notes = list(page.notes)
     try:
+        if page.plain_ycbcr:  # libvips takes its numbers for RGB
+            raise Unsupported("YCbCr that is not JPEG")
         decoded = by_vips.decode(file, "tiff", limit, pixels=pixels)
     except Unsupported:
+        if page.plain_ycbcr and page.subsampled:
+            raise
         decoded = by_pillow.decode(file, limit, format="TIFF", pixels=pixels)
         if page.bits > 8 and decoded.samples.dtype.itemsize == 1:
             notes.append(f"{page.bits} bits a sample were reduced to 8")
@@ -187,7 +198,12 @@ def _tiff(file: BinaryIO, limit: Limit, pixels: bool) -> Decoded:
     if left := decoded.samples.shape[2] - colours - alpha:
         notes.append(f"{left} of its channels are neither colour nor alpha and were left out")
     return replace(
-        decoded, alpha=alpha, orientation=page.orientation, exif=page.exif, dpi=page.dpi, notes=tuple(notes)
+        decoded,
+        alpha=alpha,
+        orientation=page.orientation,
+        exif=page.exif,
+        dpi=page.dpi,
+        notes=(*decoded.notes, *notes),
     )
 
 
@@ -263,9 +279,10 @@ def _regular_file(path: Path, name: str) -> Iterator[BinaryIO]:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise PictureError(f"{name}: cannot be opened: {reason.lower()}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise PictureError(f"{name}: not a regular file", hint="only files can be read, and - for stdin")
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise PictureError(f"{name}: not a regular file")
         try:
             yield file
         except OSError as error:

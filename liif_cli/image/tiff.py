@@ -13,14 +13,14 @@ from typing import BinaryIO
 
 ReadAt = Callable[[int, int], bytes]  # (offset, length) -> at most so many bytes
 
-NEW_SUBFILE_TYPE = 254
+NEW_SUBFILE_TYPE, SUB_DIRECTORIES, DNG_VERSION = 254, 330, 50706
 WIDTH, LENGTH = 256, 257
 BITS, COMPRESSION, PHOTOMETRIC = 258, 259, 262
 ORIENTATION = 274
 SAMPLES = 277
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
 EXTRA_SAMPLES = 338
-SAMPLE_FORMAT = 339
+Y_SUBSAMPLING = 530
 EXIF_DIRECTORY, GPS_DIRECTORY, INTEROPERABILITY_DIRECTORY = 34665, 34853, 40965
 EXIF_WIDTH, EXIF_HEIGHT = 40962, 40963
 
@@ -186,9 +186,16 @@ def of_file(file: BinaryIO) -> Structure:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """What the first page of a TIFF file says beside its pixels."""
+    """What the first page of a TIFF file says beside its pixels.
+
+    raw: it is the small preview in front of a camera's raw data.
+    plain_ycbcr: YCbCr that is not packed as JPEG; subsampled: with fewer samples of colour.
+    """
 
     bits: int
+    raw: bool
+    plain_ycbcr: bool
+    subsampled: bool
     alpha: bool
     orientation: int
     dpi: tuple[float, float] | None
@@ -202,7 +209,12 @@ def first_page(file: BinaryIO) -> Page:
     first = structure.directory(structure.first)
     pages = sum(1 for d in structure.directories() if not structure.number(d, NEW_SUBFILE_TYPE, 0) & 1)
     said = structure.number(first, ORIENTATION, 1)
+    preview = structure.number(first, NEW_SUBFILE_TYPE, 0) & 1 and SUB_DIRECTORIES in first.entries
+    ycbcr = structure.number(first, PHOTOMETRIC, 1) == 6
     return Page(
+        raw=bool(preview) or DNG_VERSION in first.entries,
+        plain_ycbcr=ycbcr and structure.number(first, COMPRESSION, 1) not in (6, 7),
+        subsampled=ycbcr and structure.numbers(first, Y_SUBSAMPLING) != (1, 1),
         bits=structure.number(first, BITS, 1),
         # 1 and 2 are alpha, premultiplied and not (libvips and Pillow divide); 0 says nothing
         alpha=structure.numbers(first, EXTRA_SAMPLES) in ((1,), (2,)),
