@@ -244,8 +244,12 @@ class _Say:
     def result(self, result: Result, *, alone: bool) -> None:
         """An input has ended."""
         self.json(result.row())
-        for text in result.warnings if not self.quiet else ():
-            (console.warn if result.status == "done" else console.note)(_about(result.input, text))
+        for text in result.warnings:
+            if result.status == "skipped":
+                if alone or self.verbose:
+                    self.note(f"{result.input}: skipped, {text}")
+            elif not self.quiet:
+                console.warn(_about(result.input, text))
         for text in result.notes:
             self.detail(f"{result.input}: {text}")
         if result.verified is not None:
@@ -288,9 +292,10 @@ class _Say:
                 console.note(f"  {result.input:{wide}}  {result.error.removeprefix(result.input + ': ')}")
         if len(results) > 1:
             pixels = counts["output_megapixels"]
+            speed = f" ({pixels / seconds:.2f} a second)" if pixels else ""
             self.note(
                 f"{counts['done']} done, {counts['skipped']} skipped, {counts['failed']} failed; "
-                f"{pixels:,.1f} megapixels in {seconds:.1f} s ({pixels / max(seconds, 1e-9):.2f} a second)"
+                f"{pixels:,.1f} megapixels in {seconds:.1f} s{speed}"
             )
 
 

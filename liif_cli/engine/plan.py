@@ -33,6 +33,8 @@ Shared = Literal["tiles", "rows"]
 _INSIDE = 0.8
 # Plans within this factor of the fastest are as good; the one that needs the least memory is taken.
 _AS_GOOD = 1.04
+# What starting a tile costs beside its arithmetic, in multiply-adds: about 3 ms.
+_TILE_WORK = 300_000_000
 # The most that is handed on at once: rows, and bytes.
 _BAND_ROWS = 64
 _BAND_BYTES = 8 << 20
@@ -212,9 +214,9 @@ class _Choice:
         encoding = in_px * spec.multiply_adds_per_input_pixel * load.times
         decoding = out_px * _decoding(spec) * load.times
         if shared == "tiles":
-            work: float = -(-tiles // workers) * (encoding + decoding)
+            work: float = -(-tiles // workers) * (encoding + decoding + _TILE_WORK)
         else:
-            work = tiles * (encoding / (workers * _INSIDE) + decoding / workers)
+            work = tiles * (encoding / (workers * _INSIDE) + decoding / workers + _TILE_WORK)
         return cls(
             rows=rows,
             columns=columns,

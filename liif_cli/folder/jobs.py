@@ -88,7 +88,7 @@ def summary(results: Sequence[Result], seconds: float) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One picture to do. output: None = stdout. through: nothing to enlarge, the file is copied as it is."""
+    """One picture to do. output: None = stdout. through: nothing to enlarge, the picture keeps its size."""
 
     source: Source
     output: Path | None
@@ -163,7 +163,9 @@ def plan_jobs(
     planned = _without_collisions(planned)
     planned = _without_own_results(planned)
     planned = _without_inputs_as_outputs(planned, sources)
-    return _within_the_disk([_existing(one, rules) if isinstance(one, Job) else one for one in planned])
+    return _within_the_disk(
+        [_existing(one, naming, rules) if isinstance(one, Job) else one for one in planned]
+    )
 
 
 def _planned(
@@ -197,11 +199,11 @@ def _planned(
             )
         alpha = header.alpha and not rules.flat
         bits, notes = _depth(header, format, rules)
-        if not through:
+        if not (through and format == header.format):
             formats.check(
                 format,
-                width=layout.width,
-                height=layout.height,
+                width=header.width if through else layout.width,
+                height=header.height if through else layout.height,
                 bits=bits,
                 alpha=alpha,
                 budget_bytes=rules.budget_bytes,
@@ -293,7 +295,7 @@ def _without_inputs_as_outputs(planned: list[Job | Result], sources: list[Source
     return kept
 
 
-def _existing(job: Job, rules: Rules) -> Job | Result:
+def _existing(job: Job, naming: Naming, rules: Rules) -> Job | Result:
     """What stands where the result shall go, and whether it may."""
     if job.output is None:
         return job
@@ -308,6 +310,9 @@ def _existing(job: Job, rules: Rules) -> Job | Result:
             )
             return job.failed(error)
     folder = job.output.parent
+    if job.output == naming.output and not folder.exists():
+        hint = f"make it, or name a folder for the result: -o {folder}{os.sep}"
+        return job.failed(PictureError(f"{job.output}: there is no folder {folder}", hint=hint))
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     if not folder.is_dir():

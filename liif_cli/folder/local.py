@@ -27,10 +27,12 @@ from liif_cli.engine.target import Box
 from liif_cli.errors import DeviceError, LiifError, PictureError
 from liif_cli.folder.jobs import Job, Result, Saving
 from liif_cli.image import colour, formats
+from liif_cli.image.alpha import flatten
 from liif_cli.image.bands import Canvas, Encoding, Tags, open_bands
 from liif_cli.image.isolate import Reader
 from liif_cli.image.picture import Picture
 from liif_cli.image.whole import sweep, whole
+from liif_cli.image.write import write
 
 Array = npt.NDArray[Any]
 
@@ -104,7 +106,12 @@ def _ended(
     try:
         if stop.is_set():
             raise Stopped
-        done = _copied(job, saving) if job.through else _enlarged(job, seat, saving, stop, advance)
+        if not job.through:
+            done = _enlarged(job, seat, saving, stop, advance)
+        elif _is_asked_for(job, seat, saving):
+            done = _copied(job)
+        else:
+            done = _converted(job, seat, saving)
     except Stopped:
         return job.result("skipped", warnings=("the run was stopped before",))
     except LiifError as error:
@@ -202,7 +209,35 @@ def _shrinking(enlargement: Enlargement) -> tuple[str, ...]:
     return (f"{' and '.join(axes)}: antialiased bicubic, not the model, because it shrinks",) if axes else ()
 
 
-def _copied(job: Job, saving: Saving) -> Result:
+def _is_asked_for(job: Job, seat: _Seat, saving: Saving) -> bool:
+    """Whether the input, that is large enough, is also otherwise what the result shall be."""
+    same = (job.header.format, job.header.bits) == (job.format, job.bits)
+    whole = saving.icc == "keep" and saving.metadata == "keep"
+    return same and whole and not (job.header.alpha and seat.upscaler.options.alpha == "drop")
+
+
+def _converted(job: Job, seat: _Seat, saving: Saving) -> Result:
+    """The same pixels, written as asked."""
+    picture = seat.reader.read(job.source.given, max_pixels=saving.max_input_pixels)
+    if seat.upscaler.options.alpha == "drop":
+        picture = flatten(picture, seat.upscaler.options.background)
+    if job.output is not None:
+        _make_folder(job.output.parent)
+    notes = write(
+        picture,
+        job.output or sys.stdout.buffer,
+        format=job.format,
+        bits=job.bits,
+        quality=saving.quality,
+        lossless=saving.lossless,
+        icc=saving.icc,
+        metadata=saving.metadata,
+        overwrite=job.overwrite,
+    )
+    return job.result("done", warnings=(*picture.notes, *notes), notes=("already as large: only converted",))
+
+
+def _copied(job: Job) -> Result:
     """The file as it is."""
     given = job.source.given
     with ExitStack() as stack:
