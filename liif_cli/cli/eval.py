@@ -29,6 +29,8 @@ _IN_OUT = "Input and output"
 _MODEL = "Model"
 _MEASURE = "What is measured"
 _SPEED = "Speed and memory"
+_SCALES = "2,3,4"
+_METRIC = "psnr"
 
 
 def eval_(
@@ -54,11 +56,15 @@ def eval_(
         ),
     ] = "bicubic,lanczos,x4-lanczos",
     scales: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "-s", "--scales", rich_help_panel=_MEASURE, help="2,3,4 or 2.5,30,2x3.5 (width x height)."
+            "-s",
+            "--scales",
+            rich_help_panel=_MEASURE,
+            show_default=_SCALES,
+            help="2,3,4 or 2.5,30,2x3.5 (width x height).",
         ),
-    ] = "2,3,4",
+    ] = None,
     protocol: Annotated[
         str,
         typer.Option(
@@ -67,12 +73,13 @@ def eval_(
         ),
     ] = "benchmark",
     metric: Annotated[
-        str,
+        str | None,
         typer.Option(
             rich_help_panel=_MEASURE,
+            show_default=_METRIC,
             help="psnr, ssim, lr-consistency, scale-consistency, border-band; with pyiqa also lpips ...",
         ),
-    ] = "psnr",
+    ] = None,
     border: Annotated[
         int | None,
         typer.Option(
@@ -102,7 +109,9 @@ def eval_(
     from_: Annotated[
         Path | None,
         typer.Option(
-            "--from", rich_help_panel=_IN_OUT, help="Show what --json kept earlier; measure nothing."
+            "--from",
+            rich_help_panel=_IN_OUT,
+            help="Show what --json kept (all, or by -m, -s, --metric); measure nothing.",
         ),
     ] = None,
     json: Annotated[
@@ -173,14 +182,14 @@ def eval_(
     if from_:
         if data or json or save_images or by_picture:
             raise UsageError("--from goes without DATA, --json, --save-images and --by-picture")
-        from liif_cli.evaluate.results import read_means
-
-        means = read_means(from_)
+        means = _kept(from_, model or [], _words(scales), _words(metric))
     else:
         if not data:
             raise UsageError("no DATA to measure", hint="liif eval benchmarks/Set5 --scales 2,3,4,6,8")
-        if min_psnr is not None and "psnr" not in _words(metric):
-            raise UsageError("--min-psnr needs psnr among the metrics", hint=f"--metric psnr,{metric}")
+        metrics = _words(_METRIC if metric is None else metric)
+        if min_psnr is not None and "psnr" not in metrics:
+            hint = f"--metric {','.join(['psnr', *metrics])}"
+            raise UsageError("--min-psnr needs psnr among the metrics", hint=hint)
         say = _Say(quiet=quiet, verbose=verbose)
         with ExitStack() as stack:
             journal = outputs.journal(stack)
@@ -197,9 +206,9 @@ def eval_(
                     stack=stack,
                 ),
                 baselines=_words(baseline),
-                scales=_words(scales),
+                scales=_words(_SCALES if scales is None else scales),
                 protocol=protocol,
-                metrics=_words(metric),
+                metrics=metrics,
                 border=None if border is None else (border, border),
                 pictures=save_images,
                 say=say,
@@ -443,6 +452,29 @@ def _measured(
     return rows, means
 
 
+def _kept(path: Path, models: Sequence[str], scales: Sequence[str], metrics: Sequence[str]) -> list[Mean]:
+    """What an earlier run kept: all of it, or the models (with every baseline), scales and metrics named."""
+    from liif_cli.evaluate.protocol import Scale
+    from liif_cli.evaluate.results import read_means
+
+    asked = [Scale.parse(text) for text in scales]
+    everything = read_means(path)
+    known = [mean.way.shortcut_of or mean.way.model for mean in everything if mean.way.model_sha256]
+    for name in models:
+        if name not in known:
+            raise UsageError(f"{path}: holds no model {name!r}", hint=nearest(name, known))
+    means = [
+        mean
+        for mean in everything
+        if not models or not mean.way.model_sha256 or {mean.way.model, mean.way.shortcut_of} & set(models)
+        if not asked or mean.way.scale in asked
+        if not metrics or mean.way.metric in metrics
+    ]
+    if not means:
+        raise UsageError(f"{path}: holds none of what is asked for", hint=f"liif eval --from {path}")
+    return means
+
+
 def _show(tables: Sequence[Table]) -> None:
     """Tables on stdout; where that is no terminal they are as wide as they are."""
     out = console.out()
@@ -485,9 +517,9 @@ def _print(lines: Iterable[str]) -> None:
         print(line)
 
 
-def _words(text: str) -> list[str]:
+def _words(text: str | None) -> list[str]:
     """`a,b` -> ["a", "b"]."""
-    return [word.strip() for word in text.split(",") if word.strip()]
+    return [word.strip() for word in (text or "").split(",") if word.strip()]
 
 
 def _chosen(option: str, word: str, choice: tuple[str, ...]) -> str:

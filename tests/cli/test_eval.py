@@ -146,6 +146,21 @@ def test_tables_can_be_made_again_from_the_file_alone(
     assert capsys.readouterr().out == first
 
 
+def test_part_of_what_was_kept_can_be_shown(
+    liif: Liif, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(tmp_path / "scores.jsonl")
+    assert liif("--metric", "psnr,ssim", "--baseline", "bicubic", "--json", path) == 0
+    capsys.readouterr()
+    assert main(["eval", "--from", path, "-s", "2.5", "--metric", "psnr", "-m", model]) == 0
+    shown = capsys.readouterr().out
+    assert "x2.5" in shown and "x2 " not in shown and "SSIM" not in shown and "bicubic" in shown
+    assert main(["eval", "--from", path, "-m", "nobody"]) == 2
+    assert "holds no model 'nobody'" in capsys.readouterr().err
+    assert main(["eval", "--from", path, "-s", "7"]) == 2
+    assert "holds none of what is asked for" in capsys.readouterr().err
+
+
 def test_a_gate_that_is_not_met_is_status_5(liif: Liif, capsys: pytest.CaptureFixture[str]) -> None:
     assert liif("--min-psnr", "0", "-q") == 0
     assert liif("--min-psnr", "99", "-q") == 5
