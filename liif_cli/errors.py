@@ -70,6 +70,10 @@ class TrainingError(LiifError):
     """Training cannot start or go on: no usable pictures, a full disk, a run that exists."""
 
 
+class Terminated(BaseException):
+    """SIGTERM came: no error, and nothing but cleaning up may catch it."""
+
+
 def nearest(name: str, known: Iterable[str], *, otherwise: str = "") -> str:
     """Hint naming the known word nearest to `name`, or `otherwise` if none is near."""
     words = list(known)

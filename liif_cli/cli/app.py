@@ -20,7 +20,7 @@ from liif_cli.cli.eval import eval_
 from liif_cli.cli.train import train
 from liif_cli.cli.upscale import EXAMPLES, upscale
 from liif_cli.cli.weights import weights_app
-from liif_cli.errors import LiifError
+from liif_cli.errors import LiifError, Terminated
 
 BUG = 70
 INTERRUPTED = 130
@@ -39,10 +39,6 @@ app.command(epilog=EXAMPLES)(upscale)
 app.command("eval")(eval_)
 app.command()(train)
 app.add_typer(weights_app)
-
-
-class Terminated(BaseException):
-    """SIGTERM: no error, nothing but cleaning up may catch it."""
 
 
 def _show_version(asked: bool) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from liif_cli.cli import console
-from liif_cli.errors import UsageError
+from liif_cli.errors import Terminated, UsageError
 
 if TYPE_CHECKING:
     from liif_cli.train.recipe import Recipe
@@ -146,8 +146,6 @@ def train(
     if asked:
         console.note(f"stopped; go on with: liif train --resume {plan.folder}")
         if asked[0] == signal.SIGTERM:
-            from liif_cli.cli.app import Terminated
-
             raise Terminated
         raise KeyboardInterrupt
     print(plan.folder / "weights.safetensors")
