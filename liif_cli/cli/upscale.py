@@ -251,9 +251,8 @@ class _Say:
             elif not self.quiet:
                 console.warn(_about(result.input, text))
         for text in result.notes:
-            self.detail(f"{result.input}: {text}")
-        if result.verified is not None:
-            self.note(f"{result.input}: verified, largest difference {result.verified}")
+            # What was asked for by --verify is told in any case.
+            (self.detail if result.verified is None else self.note)(f"{result.input}: {text}")
         if result.status == "failed":
             console.fail(result.error, result.hint)
         elif result.status == "done" and (alone or self.verbose):

@@ -24,7 +24,7 @@ from liif_cli.api import Enlargement, Upscaler
 from liif_cli.engine.plan import Band
 from liif_cli.engine.render import Stopped
 from liif_cli.engine.target import Box
-from liif_cli.errors import DeviceError, LiifError, PictureError
+from liif_cli.errors import DeviceError, GateError, LiifError, PictureError
 from liif_cli.folder.jobs import Job, Result, Saving
 from liif_cli.image import colour, formats
 from liif_cli.image.alpha import flatten
@@ -145,16 +145,21 @@ def _enlarged(
     tags = Tags.of(enlargement.work, icc=saving.icc != "strip", metadata=saving.metadata == "keep")
     notes += _write(job, enlargement, tags, saving, stop, samples, advance)
     planned = enlargement.plan
-    return job.result(
-        "done",
-        warnings=tuple(notes),
-        notes=_shrinking(enlargement),
-        verified=samples.compared(enlargement) if saving.verify else None,
-        model=seat.upscaler.name,
-        precision=enlargement.dtype,
-        tiles=planned.tiles if planned else 0,
-        peak_bytes=held + (planned.peak_bytes if planned else 0),
-    )
+    facts: dict[str, Any] = {
+        "warnings": tuple(notes),
+        "notes": _shrinking(enlargement),
+        "model": seat.upscaler.name,
+        "precision": enlargement.dtype,
+        "tiles": planned.tiles if planned else 0,
+        "peak_bytes": held + (planned.peak_bytes if planned else 0),
+    }
+    if saving.verify:
+        levels = samples.compared(enlargement)
+        said = f"computed again in one piece, {saving.verify} windows differ by {levels} levels at most"
+        facts |= {"verified": levels, "notes": (*facts["notes"], said)}
+        if levels > 1:
+            return job.failed(GateError(f"{job.source.name}: {said}", hint="please report this"), **facts)
+    return job.result("done", **facts)
 
 
 def _write(

@@ -1,0 +1,156 @@
+"""The command `liif` as a whole: help, start, errors, statuses, signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from liif_cli import __version__
+from liif_cli.cli import app
+from liif_cli.cli.app import main
+from liif_cli.errors import DeviceError, GateError, LiifError, UsageError, WeightsError
+
+Captured = pytest.CaptureFixture[str]
+HEAVY = ("torch", "PIL", "numpy", "pyvips", "huggingface_hub", "matplotlib", "safetensors")
+
+
+def python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["upscale", "--help"], ["--version"], ["upscale", "--scale"]])
+def test_help_and_refusals_load_nothing_heavy(argv: list[str]) -> None:
+    code = f"""if True:
+        import sys
+        from liif_cli.cli.app import main
+        main({argv!r})
+        print([name for name in {HEAVY!r} if name in sys.modules])"""
+    assert python(code).splitlines()[-1] == "[]"
+
+
+@pytest.mark.slow
+def test_help_takes_a_third_of_a_second() -> None:
+    took = []
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "liif_cli", "--help"], capture_output=True, check=True)
+        took.append(time.perf_counter() - start)
+    assert min(took) <= 0.35
+
+
+def test_version(capsys: Captured) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"liif {__version__}\n"
+
+
+def test_nothing_at_all_shows_the_help(capsys: Captured) -> None:
+    assert main([]) == 2
+    said = capsys.readouterr()
+    assert "upscale" in said.out + said.err and "error" not in said.err
+
+
+@pytest.mark.parametrize(
+    ("argv", "error", "hint"),
+    [
+        (["upscal"], "no such command 'upscal'", "did you mean 'upscale'?"),
+        (["upscale", "--scal", "2"], "no such option: --scal", None),
+        (["upscale", "--overwrite"], "no such option: --overwrite", None),
+        (["upscale", "-j", "0", "x"], "invalid value for ", None),
+        (["upscale", "--fit", "fill", "x"], "invalid value for ", None),
+        (["upscale", "--scale"], "option ", None),
+        (["weights", "info"], "missing argument", None),
+    ],
+)
+def test_a_wrong_command_line_is_said_in_our_form(
+    capsys: Captured, argv: list[str], error: str, hint: str | None
+) -> None:
+    assert main(argv) == 2
+    said = capsys.readouterr()
+    first, second = said.err.strip().splitlines()[:2]
+    assert first.startswith(f"error: {error}") and not first.endswith(".")
+    assert second.startswith("hint: ") and (hint is None or second == f"hint: {hint}")
+    assert said.out == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (LiifError("one", hint="do this"), 1),
+        (UsageError("two", hint="do this"), 2),
+        (DeviceError("three", hint="do this"), 3),
+        (WeightsError("four", hint="do this"), 4),
+        (GateError("five", hint="do this"), 5),
+    ],
+)
+def test_each_error_has_its_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured, error: LiifError, status: int
+) -> None:
+    monkeypatch.setattr(app, "app", _raising(error))
+    assert main([]) == status
+    assert capsys.readouterr().err == f"error: {error}\nhint: do this\n"
+
+
+def _raising(error: BaseException) -> object:
+    def run(*_: object, **__: object) -> None:
+        raise error
+
+    return run
+
+
+def test_a_bug_is_one_line_and_a_file_with_the_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(app, "app", _raising(ValueError("of ours")))
+    assert main([]) == 70
+    said = capsys.readouterr().err
+    (file,) = tmp_path.iterdir()
+    assert said.startswith("error: this is a bug of liif: ValueError: of ours\n") and str(file) in said
+    assert "Traceback" not in said and "Traceback" in file.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (KeyboardInterrupt(), 130, "error: interrupted\n"),
+        (app.Terminated(), 143, "error: terminated\n"),
+        (MemoryError(), 3, "error: memory ran out\n"),
+    ],
+)
+def test_being_stopped_has_a_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured, error: BaseException, status: int, said: str
+) -> None:
+    monkeypatch.setattr(app, "app", _raising(error))
+    assert main([]) == status
+    assert capsys.readouterr().err.startswith(said)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGTERM to catch")
+def test_sigterm_ends_it_and_the_old_handler_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    monkeypatch.setattr(app, "app", run)
+    assert main([]) == 143
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_reader_that_left_is_no_bug() -> None:
+    command = f"{sys.executable} -m liif_cli upscale --help | head -c 1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert "bug" not in done.stderr and "Traceback" not in done.stderr
+
+
+def test_colours_only_on_a_terminal(capsys: Captured) -> None:
+    main(["upscal"])
+    assert "\033" not in capsys.readouterr().err

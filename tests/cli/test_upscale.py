@@ -1,0 +1,464 @@
+"""`liif upscale` as it is typed: what it writes, what it says, its exit status."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from liif_cli.cli.app import main
+from liif_cli.folder import local
+from liif_cli.image import isolate
+from liif_cli.image.picture import Picture
+from liif_cli.image.read import read
+from liif_cli.image.write import write
+from liif_cli.nn.model import build
+from liif_cli.weights import store
+from tests.conftest import TINY
+
+Captured = pytest.CaptureFixture[str]
+Liif = Callable[..., int]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    store.write(path, TINY["light"], build(TINY["light"], seed=1).state_dict())
+    return path
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photo: Picture) -> Path:
+    """The folder everything happens in, with one picture."""
+    monkeypatch.chdir(tmp_path)
+    write(photo, Path("a.png"))
+    return tmp_path
+
+
+class _Reader:
+    """Reads here: a child process for each test would take long, and has its own tests."""
+
+    def __enter__(self) -> _Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(self) -> None:
+        pass
+
+    def read(self, source: Path | bytes, *, max_pixels: int | None = None) -> Picture:
+        return read(source, max_pixels=max_pixels)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def liif(weights: Path, monkeypatch: pytest.MonkeyPatch) -> Liif:
+    """`liif upscale` with the tiny model, in float32 on one thread."""
+    monkeypatch.setattr(local, "Reader", _Reader)
+    monkeypatch.setattr(isolate, "Reader", _Reader)
+
+    def run(*arguments: str) -> int:
+        return main(["upscale", "-m", str(weights), "--precision", "fp32", "--threads", "1", *arguments])
+
+    return run
+
+
+@pytest.fixture
+def piped(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
+    """Put bytes into stdin."""
+
+    def pipe(data: bytes) -> None:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+    return pipe
+
+
+def size(path: str | Path) -> tuple[int, int]:
+    picture = read(Path(path))
+    return picture.width, picture.height
+
+
+def listed(folder: str | Path = ".") -> list[str]:
+    return sorted(path.name for path in Path(folder).iterdir())
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+# Sizes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "wanted"),
+    [
+        ([], "a_x2.png", (88, 60)),
+        (["--scale", "1.25"], "a_x1.25.png", (55, 38)),
+        (["-s", "2x3.5"], "a_x2x3.5.png", (88, 105)),
+        (["-s", "150%"], "a_x1.5.png", (66, 45)),
+        (["--size", "100x100"], "a_100x68.png", (100, 68)),
+        (["--size", "100x100", "--fit", "crop", "--gravity", "east"], "a_100x100.png", (100, 100)),
+        (["--size", "100x100", "--fit", "pad", "--background", "#f00"], "a_100x100.png", (100, 100)),
+        (["--size", "x60"], "a_88x60.png", (88, 60)),
+        (["--size", "0.01MP"], "a_121x83.png", (121, 83)),
+        (["-s", "0.5x2"], "a_x0.5x2.png", (22, 60)),
+        (["-s", "2", "--region", "pct:50,0,50,100"], "a_x2_44x60pct+50+0.png", (44, 60)),
+        (["-s", "2", "--cell", "0.8"], "a_x2.png", (88, 60)),
+    ],
+)
+def test_sizes(liif: Liif, arguments: list[str], name: str, wanted: tuple[int, int]) -> None:
+    assert liif("a.png", *arguments) == 0
+    assert size(name) == wanted
+
+
+def test_a_tile_is_not_visible(liif: Liif) -> None:
+    for tile, memory in (("9", "1G"), ("31", "1G"), ("1000", "150M")):
+        assert liif("a.png", "-s", "3", "--tile", tile, "--memory", memory, "-o", f"{tile}.png") == 0
+    pictures = [read(Path(f"{tile}.png")).pixels.astype(int) for tile in (9, 31, 1000)]
+    assert max(np.abs(pictures[0] - other).max() for other in pictures[1:]) <= 1
+
+
+def test_the_self_ensemble_is_another_picture_of_the_same_size(liif: Liif) -> None:
+    assert liif("a.png", "-s", "1.5x2") == liif("a.png", "-s", "1.5x2", "-x", "-o", "x.png") == 0
+    assert size("x.png") == size("a_x1.5x2.png")
+    assert not np.array_equal(read(Path("x.png")).pixels, read(Path("a_x1.5x2.png")).pixels)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-s", "0"], "--scale 0: not a factor above 0"),
+        (["-s", "nan"], "--scale nan: not a factor"),
+        (["--size", "0x5"], "--size 0x5: not a size"),
+        (["-s", "2", "--size", "5"], "--scale and --size"),
+        (["-s", "2", "--fit", "crop"], "--fit is about --size"),
+        (["--size", "100x", "--fit", "crop"], "--fit is about --size"),
+        (["--size", "9x9", "--gravity", "north"], "--gravity is about --fit"),
+        (["--region", "1,2,3"], "--region 1,2,3: not a window"),
+        (["--background", "bluu"], "--background bluu: not a colour"),
+        (["--max-pixels", "many"], "--max-pixels many: not a number"),
+        (["--max-input-pixels", "0"], "--max-input-pixels 0: not a number"),
+        (["--bits", "10"], "--bits 10: 8 or 16"),
+        (["--cell", "0"], "--cell 0.0: not from"),
+        (["--memory", "lots"], "--memory lots: not a size"),
+        (["--device", "gpu"], "--device gpu: unknown"),
+        (["--precision", "fp16", "--device", "cpu"], "fp16 on a CPU"),
+        (["-f", "bmp"], "cannot write 'bmp' files"),
+        (["--name", "{stam}"], "unknown {stam}"),
+        (["-y", "--if-exists", "skip"], "contradict"),
+        (["--null"], "--null is about --files-from"),
+        (["--files-from", "missing"], "--files-from missing: no such file"),
+        (["-", "--files-from", "-"], "both a picture and the list"),
+        (["b.png", "-o", "c.png"], "several inputs, and one file"),
+    ],
+)
+def test_a_command_line_that_cannot_be_is_refused_with_status_2(
+    liif: Liif, capsys: Captured, here: Path, arguments: list[str], said: str
+) -> None:
+    assert liif("a.png", *arguments) == 2
+    captured = capsys.readouterr()
+    assert f"error: {said}" in captured.err or said in captured.err.split("error: ")[-1]
+    assert captured.out == "" and listed(here) == ["a.png"]
+
+
+# Inputs
+
+
+def test_a_tree_is_mirrored_and_what_is_no_picture_passed_over(liif: Liif, photo: Picture) -> None:
+    Path("in/sub").mkdir(parents=True)
+    write(photo, Path("in/sub/b.jpg"))
+    write(photo, Path("in/c.webp"))
+    Path("in/read.me").write_text("no picture", "utf-8")
+    assert liif("-r", "in", "-o", "out/", "-s", "1.5") == 0
+    assert sorted(path.as_posix() for path in Path("out").rglob("*.*")) == ["out/c.webp", "out/sub/b.jpg"]
+
+
+def test_a_batch_goes_on_after_bad_files_and_tells_which(
+    liif: Liif, capsys: Captured, photo: Picture
+) -> None:
+    write(photo, Path("b.png"))
+    Path("broken.png").write_bytes(Path("a.png").read_bytes()[:100])
+    Path("text.png").write_text("no picture", "utf-8")
+    assert liif("a.png", "broken.png", "text.png", "missing.png", "b.png", "-o", "out/") == 1
+    err = capsys.readouterr().err
+    assert listed("out") == ["a.png", "b.png"]
+    assert "3 of 5 failed:" in err and "2 done, 0 skipped, 3 failed" in err
+    for name in ("broken.png", "text.png", "missing.png"):
+        assert f"error: {name}: " in err and f"\n  {name}" in err
+
+
+def test_an_interrupted_batch_goes_on_with_skip(liif: Liif, capsys: Captured, photo: Picture) -> None:
+    write(photo, Path("b.png"))
+    assert liif("a.png", "-o", "out/") == 0
+    before = Path("out/a.png").stat().st_mtime_ns
+    assert liif("a.png", "b.png", "-o", "out/") == 1
+    assert "a.png: exists" in capsys.readouterr().err
+    Path("out/b.png").unlink()
+    assert liif("a.png", "b.png", "-o", "out/", "--if-exists", "skip") == 0
+    assert "1 done, 1 skipped, 0 failed" in capsys.readouterr().err
+    assert Path("out/a.png").stat().st_mtime_ns == before
+    assert liif("a.png", "b.png", "-o", "out/", "-y") == 0
+
+
+def test_a_picture_through_pipes(
+    liif: Liif, piped: Callable[[bytes], None], capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    piped(Path("a.png").read_bytes())
+    assert liif("-s", "1.5", "-q") == 0
+    captured = capsysbinary.readouterr()
+    assert captured.err == b"" and read(captured.out).width == 66
+    piped(Path("a.png").read_bytes())
+    assert liif("-", "-s", "1.5", "-o", "b.webp") == 0
+    assert size("b.webp") == (66, 45)
+
+
+def test_broken_bytes_through_a_pipe_are_an_error(
+    liif: Liif, piped: Callable[[bytes], None], capsys: Captured
+) -> None:
+    piped(b"no picture")
+    assert liif("-s", "2", "-o", "b.png") == 1
+    piped(b"")
+    assert liif("-s", "2", "-o", "b.png") == 1
+    err = capsys.readouterr().err
+    assert "error: -: not a picture" in err and "empty" in err
+
+
+def test_without_input_and_pipe_there_is_an_example(
+    liif: Liif, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.TextIOWrapper):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdin", Terminal(io.BytesIO()))
+    assert liif("-s", "2") == 2
+    assert capsys.readouterr().err == "error: no INPUT\nhint: for example: liif upscale photo.jpg --scale 2\n"
+
+
+@pytest.mark.parametrize(("separator", "more"), [(b"\n", []), (b"\0", ["-0"])])
+def test_names_come_from_a_list(
+    liif: Liif, piped: Callable[[bytes], None], photo: Picture, separator: bytes, more: list[str]
+) -> None:
+    write(photo, Path("b c.png"))
+    data = b"a.png" + separator + b"b c.png" + separator
+    Path("list").write_bytes(data)
+    assert liif("--files-from", "list", *more, "-o", "one/") == 0
+    piped(data)
+    assert liif("--files-from", "-", *more, "-o", "two/") == 0
+    assert listed("one") == listed("two") == ["a.png", "b c.png"]
+
+
+def test_odd_names_are_just_names(liif: Liif, photo: Picture, capsys: Captured) -> None:
+    Path("in").mkdir()
+    for name in ("-dash.png", "[brackets].png", "ünï.png", "new\nline.png", os.fsdecode(b"latin\xe4.png")):
+        write(photo, Path("in") / name)
+    assert liif("in", "-o", "out/", "-v") == 0
+    assert listed("out") == listed("in")
+
+
+# Results
+
+
+def test_names_formats_and_depth(liif: Liif) -> None:
+    assert liif("a.png", "--name", "{model}/{stem}-{width}", "-f", "jpg", "-Q", "80", "-o", "out/") == 0
+    assert read(Path("out/tiny/a-88.jpg")).format == "jpeg"
+    assert liif("a.png", "-o", "deep.tif", "--bits", "16") == 0
+    assert read(Path("deep.tif")).bits == 16
+    assert liif("a.png", "-o", "l.webp", "--lossless") == liif("a.png", "-o", "l.png") == 0
+    assert np.array_equal(read(Path("l.webp")).pixels, read(Path("l.png")).pixels)
+
+
+def test_the_input_is_never_written_over(liif: Liif, capsys: Captured) -> None:
+    before = Path("a.png").read_bytes()
+    assert liif("a.png", "-o", "a.png", "-y") == 1
+    assert "written over the input a.png" in capsys.readouterr().err
+    assert Path("a.png").read_bytes() == before
+
+
+def test_only_enlarge_leaves_or_copies(liif: Liif, capsys: Captured) -> None:
+    assert liif("a.png", "--size", "40", "--only-enlarge") == 0
+    assert "a.png: skipped, already as large" in capsys.readouterr().err and listed() == ["a.png"]
+    assert liif("a.png", "--size", "40", "--only-enlarge", "-o", "out/") == 0
+    assert Path("out/a.png").read_bytes() == Path("a.png").read_bytes()
+
+
+def test_a_format_that_cannot_hold_the_result_is_refused_naming_one_that_can(
+    liif: Liif, capsys: Captured
+) -> None:
+    assert liif("a.png", "--size", "17000x", "-f", "webp") == 1
+    err = capsys.readouterr().err
+    assert "a.png: webp cannot hold the result: 17000x" in err and "hint: png" in err
+
+
+# Reporting
+
+
+def test_json_is_all_there_is_on_stdout(liif: Liif, capsys: Captured) -> None:
+    Path("text.png").write_text("no picture", "utf-8")
+    assert liif("a.png", "text.png", "-s", "2x3", "-o", "out/", "--json") == 1
+    failed, done, last = lines(capsys.readouterr().out)
+    assert (
+        (failed["input"], failed["status"]) == ("text.png", "failed") and failed["error"] and failed["hint"]
+    )
+    assert (done["input"], done["output"], done["status"]) == ("a.png", str(Path("out/a.png")), "done")
+    assert (done["in_width"], done["in_height"], done["width"], done["height"]) == (44, 30, 88, 90)
+    assert done["scale"] == [2.0, 3.0] and done["precision"] == "float32" and done["tiles"] >= 1
+    assert done["seconds"] > 0 and done["megapixels_per_second"] > 0 and done["peak_bytes"] > 0
+    counts = last["summary"]
+    assert list(counts) == ["done", "skipped", "failed", "output_megapixels", "seconds"]
+    assert (counts["done"], counts["failed"], counts["output_megapixels"]) == (1, 1, 0.008)
+
+
+def test_a_dry_run_tells_and_writes_nothing(liif: Liif, capsys: Captured, here: Path) -> None:
+    assert liif("a.png", "-s", "4", "--tile", "10", "--dry-run", "-o", "out/") == 0
+    out = capsys.readouterr().out
+    assert "a.png -> out/a.png: 44x30 -> 176x120, 15 tiles" in out and " MiB, about " in out
+    assert liif("a.png", "-s", "4", "--dry-run", "--json") == 0
+    first = lines(capsys.readouterr().out)[0]
+    assert first["status"] == "planned" and first["seconds"] >= 0 and first["peak_bytes"] > 0
+    assert listed(here) == ["a.png"]
+
+
+def test_quiet_says_nothing_and_verbose_says_more(liif: Liif, capsys: Captured) -> None:
+    assert liif("a.png", "-q") == 0
+    said = capsys.readouterr()
+    assert said.out == said.err == ""
+    assert liif("a.png", "-v", "-y", "-s", "0.5x2") == 0
+    err = capsys.readouterr().err
+    assert "fp32 as asked" in err and "width: antialiased bicubic" in err
+
+
+def test_the_default_is_said(liif: Liif, capsys: Captured) -> None:
+    assert liif("a.png") == 0
+    assert "enlarging by 2" in capsys.readouterr().err
+
+
+def test_verify_says_that_there_are_no_seams(liif: Liif, capsys: Captured) -> None:
+    assert liif("a.png", "-s", "5", "--tile", "11", "--verify", "5") == 0
+    assert (
+        "a.png: computed again in one piece, 5 windows differ by 0 levels at most" in capsys.readouterr().err
+    )
+
+
+def test_a_seam_is_a_gate_that_is_not_met(
+    liif: Liif, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local._Samples, "compared", lambda *_: 2)
+    assert liif("a.png", "--verify", "3") == 5
+    assert "computed again in one piece, 3 windows differ by 2 levels" in capsys.readouterr().err
+
+
+def test_fail_fast_stops_before_anything_is_computed(liif: Liif, capsys: Captured) -> None:
+    assert liif("missing.png", "a.png", "-o", "out/", "--fail-fast") == 1
+    assert "0 done, 1 skipped, 1 failed" in capsys.readouterr().err and not Path("out").exists()
+
+
+# Statuses
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["missing.png"], 1, "missing.png: cannot be opened: no such file"),
+        (["a.png", "--memory", "1M"], 3, "memory is short: the smallest tile needs"),
+        (["a.png", "--device", "cuda:42"], 3, "--device cuda:42: not on this machine"),
+        (["a.png", "-m", "edsr-basline"], 4, "no weights are called 'edsr-basline'"),
+        (["a.png", "-m", "missing.safetensors"], 4, "missing.safetensors"),
+        (["a.png", "-m", "a.png"], 4, "a.png"),
+        (["a.png", "--max-pixels", "5k"], 1, "more than 5,000"),
+        (["a.png", "--max-input-pixels", "1k"], 1, "44x30"),
+        (["a.png", "--region", "0,0,99,99"], 1, "not inside the result"),
+    ],
+)
+def test_statuses(liif: Liif, capsys: Captured, arguments: list[str], status: int, said: str) -> None:
+    assert liif(*arguments) == status
+    err = capsys.readouterr().err
+    assert said in err and "Traceback" not in err
+
+
+def test_a_bug_in_one_picture_is_70_and_does_not_stop_the_others(
+    liif: Liif, capsys: Captured, monkeypatch: pytest.MonkeyPatch, photo: Picture, tmp_path: Path
+) -> None:
+    from liif_cli.api import Upscaler
+
+    write(photo, Path("b.png"))
+    whole = Upscaler.prepare
+
+    def broken(self: Upscaler, picture: Picture, *more: Any, **named: Any) -> Any:
+        if not calls:
+            calls.append(1)
+            raise KeyError("of ours")
+        return whole(self, picture, *more, **named)
+
+    calls: list[int] = []
+    monkeypatch.setattr(Upscaler, "prepare", broken)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert liif("a.png", "b.png", "-o", "out/", "-j", "1") == 70
+    assert "this is a bug of liif: KeyError" in capsys.readouterr().err
+    assert listed("out") == ["b.png"] and list(tmp_path.glob("liif-bug-*.txt"))
+
+
+# The program itself
+
+
+def program(weights: Path, *arguments: str, **more: Any) -> subprocess.Popen[bytes]:
+    command = [
+        sys.executable,
+        "-m",
+        "liif_cli",
+        "upscale",
+        "-m",
+        str(weights),
+        "--precision",
+        "fp32",
+        *arguments,
+    ]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
+
+
+def test_the_program_enlarges_through_its_reading_process(weights: Path, here: Path) -> None:
+    root = str(Path(__file__).parents[2])
+    running = program(weights, "a.png", "-s", "1.5", env={**os.environ, "PYTHONPATH": root})
+    _, err = running.communicate(timeout=120)
+    assert running.returncode == 0 and b"44x30 -> 66x45" in err
+    assert size("a_x1.5.png") == (66, 45)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize(("number", "status"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGKILL", -9)])
+def test_a_run_that_is_stopped_leaves_no_partial_file_and_can_go_on(
+    weights: Path, here: Path, photo: Picture, number: str, status: int
+) -> None:
+    root = str(Path(__file__).parents[2])
+    env = {**os.environ, "PYTHONPATH": root}
+    # 22 megapixels take seconds even with a tiny model.
+    running = program(weights, "a.png", "-s", "130", "-o", "out/", env=env, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not list(Path("out").glob(".liif-*.part") if Path("out").exists() else []):
+        assert time.monotonic() < deadline and running.poll() is None
+        time.sleep(0.01)
+    running.send_signal(getattr(signal, number))
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == status and b"Traceback" not in err
+    left = listed("out")
+    if number == "SIGKILL":
+        assert len(left) == 1 and left[0].endswith(".part")
+    else:
+        assert left == [] and err.startswith(b"error: ")
+    again = program(weights, "a.png", "-s", "2", "-o", "out/", "--if-exists", "skip", env=env)
+    again.communicate(timeout=120)
+    assert again.returncode == 0 and listed("out") == ["a.png"] and size("out/a.png") == (88, 60)
