@@ -160,7 +160,7 @@ def listing(package: Path, *rows: str) -> str:
 def test_the_pictures_are_made_once_and_hold_the_pixels_alone(
     package: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = encoded(plain(), dpi=(300, 300))
+    data = encoded(plain(), icc_profile=b"not a profile", dpi=(300, 300))
     (package / "a.png").write_bytes(data)
     listed = listing(package, row("a.png", data))
     out = package.parent / "out"
