@@ -19,7 +19,6 @@ from render_pictures import ASSETS, SHARES, Asset, Scene, assets, collect, kind,
 from scenes.canvas import OVERSAMPLE, Canvas, rasterised, stripes
 from scenes.lettering import SCRIPTS, Typeface, advance, outline, typefaces, words
 from scenes.parts import Supplies, between, ink, luma, tilt
-from scenes.patterns import patches
 
 SVG = 'xmlns="http://www.w3.org/2000/svg"'
 SQUARE = f'<svg {SVG} width="40" height="40"><rect x="10" y="15" width="20" height="10"/></svg>'
@@ -92,9 +91,9 @@ def test_a_picture_is_the_same_every_time_and_not_empty(scene: Scene, supplies: 
 
 
 def test_another_number_or_seed_of_one_kind_is_another_picture(supplies: Supplies) -> None:
-    numbers = [number for number in range(200) if kind(1, number) is kind(2, number) is patches][:2]
+    numbers = [number for number in range(200) if kind(1, number) is kind(2, number)][:2]
     drawn = {paint(seed, number, supplies, (128, 128)).tobytes() for seed in (1, 2) for number in numbers}
-    assert len(drawn) == 2 * len(numbers) >= 2
+    assert len(drawn) == 4
 
 
 def test_a_second_run_draws_only_what_is_missing(
@@ -145,8 +144,8 @@ def test_drawings_with_photographs_or_text_in_them_are_left_out(material: Path, 
 # --- the canvas
 
 
-@given(slope=st.floats(0.001, 0.24), duty=st.floats(0.1, 0.9))
-def test_stripes_cover_their_share(slope: float, duty: float) -> None:
+@given(slope=st.floats(0.001, 0.1), duty=st.floats(0.1, 0.9))
+def test_stripes_and_gaps_of_a_sample_or_more_cover_their_shares(slope: float, duty: float) -> None:
     phase = np.broadcast_to(np.arange(4000, dtype=np.float32) * np.float32(slope), (2, 4000))
     periods = 4000 * slope
     assert stripes(phase, duty).mean() == pytest.approx(duty, abs=0.02 + 1 / periods)
