@@ -158,8 +158,11 @@ def _mismatch(photo: Photo) -> str:
 
 
 def _files(base: Path) -> Iterator[Path]:
-    """Regular files below a folder, hidden ones and links to folders left out."""
+    """Regular files below a folder; hidden ones, links to folders and the samples of runs left out."""
     for root, folders, names in os.walk(base):
+        if {"recipe.toml", "run.json"} <= set(names):
+            folders.clear()
+            continue
         folders[:] = [f for f in folders if not f.startswith(".")]
         yield from (Path(root, n) for n in names if not n.startswith(".") and Path(root, n).is_file())
 

@@ -133,11 +133,13 @@ class Pictures:
 
 
 def sources(plan: Plan) -> tuple[list[Source], list[Source]]:
-    """(training, validation) pictures of a plan, found but not read."""
+    """(training, validation) pictures of a plan, found but not read. None is in both."""
     found = find(plan.data, plan.recipe.samples)
     if plan.val is None:
         return split(found, plan.recipe.schedule.seed)
-    return found, [Source(name=s.name, path=s.path) for s in find(plan.val, recipe.Samples())]
+    inside = plan.val.resolve()
+    train = [source for source in found if not source.path.resolve().is_relative_to(inside)]
+    return train, [Source(name=s.name, path=s.path) for s in find(plan.val, recipe.Samples())]
 
 
 def pictures(plan: Plan, tell: Callable[[int], None] = lambda done: None) -> Pictures:

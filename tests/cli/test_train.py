@@ -137,6 +137,15 @@ def test_dry_run_counts_and_writes_nothing(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_pictures_to_judge_by_are_not_trained_on_though_they_lie_inside(
+    data: Path, recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data / "val").mkdir()
+    (data / "0.png").rename(data / "val" / "0.png")
+    assert main(command(data, "--recipe", recipe, "--dry-run", "--val", data / "val")) == 0
+    assert "3 to train on, 1 held out" in capsys.readouterr().out
+
+
 def test_a_run_that_exists_is_never_overwritten(
     data: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

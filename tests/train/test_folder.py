@@ -33,6 +33,14 @@ def test_all_folders_are_searched_but_hidden_ones(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a/c.png", "a/d/e.png", "b.png"]
 
 
+def test_the_samples_of_a_run_are_not_trained_on(tmp_path: Path) -> None:
+    save(tmp_path / "a.png")
+    save(tmp_path / "runs" / "one" / "samples" / "step-1.png")
+    for name in ("recipe.toml", "run.json"):
+        (tmp_path / "runs" / "one" / name).touch()
+    assert names(tmp_path) == ["a.png"]
+
+
 @pytest.mark.parametrize("samples", [Samples(), PAIRED], ids=["reduce", "paired"])
 def test_a_folder_without_files_is_refused(tmp_path: Path, samples: Samples) -> None:
     for name in ("HR", "LR"):
