@@ -67,7 +67,7 @@ class Reader:
         self.close()
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the child)
         self._child = subprocess.Popen(
-            [sys.executable, "-P", "-c", _CHILD, *_places()],
+            [sys.executable, "-c", _CHILD, *_places()],
             env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

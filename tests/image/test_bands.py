@@ -211,6 +211,20 @@ def test_a_producer_that_dies_leaves_nothing(tmp_path: Path, format: str, rows: 
     assert nothing_in(tmp_path)
 
 
+@pytest.mark.parametrize("format", PIPED)
+def test_libvips_itself_fails_when_its_pipe_ends_early(tmp_path: Path, format: str) -> None:
+    """Were it to look away, only the rename would keep a complete-looking file from being one."""
+    canvas = Canvas(width=300, height=1000, channels=3)
+    with (tmp_path / "a").open("w+b") as file:
+        encoder = bands_module._ENCODERS[format](file, canvas, Encoding(format=format), Tags())
+        encoder.rows(noise(700, 300, 3))
+        with pytest.raises(Exception, match=r"encoder failed|rows came"):
+            encoder.end()
+        encoder.close()
+        assert isinstance(encoder, bands_module._Piped)
+        assert encoder._error is not None
+
+
 @pytest.mark.parametrize("format", EVERY)
 def test_missing_and_surplus_rows_leave_nothing(tmp_path: Path, format: str) -> None:
     canvas = Canvas(width=30, height=100, channels=3)

@@ -195,6 +195,7 @@ def test_modules_in_the_users_folder_are_not_imported(
     (tmp_path / "json.py").write_text("raise SystemExit('taken for the real one')")
     (tmp_path / "numpy.py").write_text("raise SystemExit('taken for the real one')")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["", *sys.path])  # as in an interactive session
     with Reader() as reader:
         assert reader.read(file).width == 31
 

@@ -103,6 +103,13 @@ def test_a_broken_block_is_no_block(broken: bytes | None) -> None:
     assert metadata.exif_block(broken) is None
 
 
+def test_a_bigtiff_is_no_exif_block() -> None:
+    import pyvips
+
+    assert metadata.exif_block(pyvips.Image.black(9, 9).tiffsave_buffer(bigtiff=True)) is None
+    assert metadata.exif_block(pyvips.Image.black(9, 9).tiffsave_buffer()) is not None
+
+
 def test_a_prefix_is_taken_off_however_often_it_is_there() -> None:
     assert metadata.exif_block(b"Exif\0\0Exif\0\0" + exif()) == exif()
 

@@ -383,6 +383,15 @@ def test_an_odd_tag_of_a_tiff_costs_itself_and_not_the_pixels(tag: int) -> None:
         assert difference(read(data), RGB) == 0
 
 
+def test_an_odd_tag_does_not_cover_up_for_missing_pixels() -> None:
+    data = saved(Image.fromarray(noise(60, 80, 3)), "TIFF")
+    odd = with_tag(data, 296, 3, b"\x4d\0")
+    assert read(odd).width == 80
+    # the strip now lies beyond the end
+    with pytest.raises(PictureError, match="damaged tiff"):
+        read(with_tag(odd, 273, 4, struct.pack("<I", len(data) + 10_000)))
+
+
 def test_xmp_can_turn_a_picture_and_then_stands_upright() -> None:
     packet = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><tiff:Orientation>6</tiff:Orientation></x:xmpmeta>"
     picture = read(saved(RGB, "JPEG", xmp=packet))
@@ -565,6 +574,34 @@ def test_a_stream_that_cannot_seek_is_read() -> None:
 
     pipe = io.BufferedReader(Pipe(saved(RGB, "PNG")))
     assert np.array_equal(read(pipe).pixels, card().pixels)
+
+
+def test_postscript_never_reaches_pillow() -> None:
+    from liif_cli.image import by_pillow
+    from liif_cli.image.decoded import Limit, Unsupported
+
+    limit = Limit(max_pixels=1000, file_bytes=1000, trusted=True)
+    drawing = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n"
+    with pytest.raises(Unsupported):
+        by_pillow.decode(io.BytesIO(drawing), limit)
+
+
+def test_our_limit_takes_the_place_of_pillows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    assert read(saved(RGB, "BMP")).width == 31
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system does not tell")
+def test_reading_leaves_no_file_open(tmp_path: Path) -> None:
+    for format in ("PNG", "TIFF", "JPEG", "AVIF", "WEBP"):
+        path = tmp_path / format
+        path.write_bytes(saved(RGB, format))
+        read(path)
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        for _ in range(5):
+            read(path)
+            probe(path)
+        assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
 
 def test_reading_leaves_no_trace_in_pillow_and_the_warnings(recwarn: pytest.WarningsRecorder) -> None:
