@@ -29,6 +29,7 @@ LUMA = np.array([65.738, 129.057, 25.064]) / 256
 SSIM_WINDOW = 11
 _SSIM_SIGMA = 1.5
 _SSIM_K1, _SSIM_K2 = 0.01, 0.03
+_SSIM_ROWS = 128  # windows are taken so many rows at a time: a dozen planes of a large picture are much
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,14 +94,12 @@ def ssim(result: Array, truth: Array) -> float:
     a, b = np.asarray(result, np.float64), np.asarray(truth, np.float64)
     if min(a.shape) < SSIM_WINDOW:
         raise ValueError(f"SSIM needs {SSIM_WINDOW} pixels a side, not {a.shape[1]}x{a.shape[0]}")
-    mean_a, mean_b = _windowed(a), _windowed(b)
-    var_a = _windowed(a * a) - mean_a * mean_a
-    var_b = _windowed(b * b) - mean_b * mean_b
-    cov = _windowed(a * b) - mean_a * mean_b
-    c1, c2 = _SSIM_K1**2, _SSIM_K2**2
-    alike = (2 * mean_a * mean_b + c1) * (2 * cov + c2)
-    spread = (mean_a * mean_a + mean_b * mean_b + c1) * (var_a + var_b + c2)
-    return float(np.mean(alike / spread))
+    rows, columns = (side - SSIM_WINDOW + 1 for side in a.shape)
+    total = 0.0
+    for top in range(0, rows, _SSIM_ROWS):
+        strip = slice(top, top + _SSIM_ROWS + SSIM_WINDOW - 1)
+        total += float(np.sum(_ssim_map(a[strip], b[strip])))
+    return total / (rows * columns)
 
 
 def lr_consistency(result: Array, given: Array) -> float:
@@ -138,6 +137,17 @@ def cropped(array: Array, border: tuple[int, int]) -> Array:
     if 2 * rows >= height or 2 * columns >= width:
         raise ValueError(f"nothing is left of {width}x{height} pixels within a border of {columns}x{rows}")
     return array[rows : height - rows, columns : width - columns]
+
+
+def _ssim_map(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """SSIM of every window inside two planes."""
+    mean_a, mean_b = _windowed(a), _windowed(b)
+    var_a = _windowed(a * a) - mean_a * mean_a
+    var_b = _windowed(b * b) - mean_b * mean_b
+    cov = _windowed(a * b) - mean_a * mean_b
+    c1, c2 = _SSIM_K1**2, _SSIM_K2**2
+    alike = (2 * mean_a * mean_b + c1) * (2 * cov + c2)
+    return alike / ((mean_a * mean_a + mean_b * mean_b + c1) * (var_a + var_b + c2))
 
 
 def _windowed(plane: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

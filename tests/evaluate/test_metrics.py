@@ -86,6 +86,14 @@ def test_ssim_is_that_of_scikit_image(seed: int, height: int, width: int) -> Non
     assert ssim(a, b) == pytest.approx(theirs, abs=1e-9)
 
 
+def test_ssim_is_the_same_however_many_rows_are_taken_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = noise(1, 60, 30), noise(2, 60, 30)
+    whole = ssim(a, b)
+    for rows in (1, 7, 49, 50):
+        monkeypatch.setattr("liif_cli.evaluate.metrics._SSIM_ROWS", rows)
+        assert ssim(a, b) == pytest.approx(whole, abs=1e-12)
+
+
 @given(seed=st.integers(0, 1000))
 @settings(max_examples=25)
 def test_psnr_is_that_of_scikit_image(seed: int) -> None:
