@@ -94,12 +94,12 @@ def ssim(result: Array, truth: Array) -> float:
     a, b = np.asarray(result, np.float64), np.asarray(truth, np.float64)
     if min(a.shape) < SSIM_WINDOW:
         raise ValueError(f"SSIM needs {SSIM_WINDOW} pixels a side, not {a.shape[1]}x{a.shape[0]}")
-    rows, columns = (side - SSIM_WINDOW + 1 for side in a.shape)
+    rows, columns = a.shape[0] - SSIM_WINDOW + 1, a.shape[1] - SSIM_WINDOW + 1
     total = 0.0
     for top in range(0, rows, _SSIM_ROWS):
         strip = slice(top, top + _SSIM_ROWS + SSIM_WINDOW - 1)
         total += float(np.sum(_ssim_map(a[strip], b[strip])))
-    return total / (rows * columns)
+    return total / float(rows * columns)
 
 
 def lr_consistency(result: Array, given: Array) -> float:
