@@ -15,17 +15,21 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, BinaryIO
+from typing import IO, Any, BinaryIO, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from liif_cli.errors import PictureError
 from liif_cli.image.picture import Picture
-from liif_cli.image.read import MAX_PIXELS, name_of, read
+from liif_cli.image.read import MAX_PIXELS, Header, name_of, probe, read
+
+Taken = TypeVar("Taken")
 
 SECONDS = 60.0
 """What one file may take, beside a second for each megabyte of it."""
@@ -78,7 +82,20 @@ class Reader:
 
     def read(self, source: Path | str | bytes | BinaryIO, *, max_pixels: int | None = None) -> Picture:
         """As `image.read.read`; also raises PictureError for a decoder that crashed or hung."""
-        request, body = _request(source, max_pixels)
+        return self._asked("read", source, max_pixels, _unpacked)
+
+    def probe(self, source: Path | str | bytes | BinaryIO, *, max_pixels: int | None = None) -> Header:
+        """As `image.read.probe`; also raises PictureError for a decoder that crashed or hung."""
+        return self._asked("probe", source, max_pixels, _header)
+
+    def _asked(
+        self,
+        what: str,
+        source: Path | str | bytes | BinaryIO,
+        max_pixels: int | None,
+        take: Callable[[dict[str, Any], IO[bytes], int], Taken],
+    ) -> Taken:
+        request, body = _request(what, source, max_pixels)
         seconds = self._seconds + request["bytes"] / 1e6
         request["seconds"] = math.ceil(seconds) + 5
         self.start()
@@ -93,14 +110,12 @@ class Reader:
         alarm = threading.Timer(seconds, give_up)
         alarm.start()
         try:
-            picture = _exchange(child, request, body)
+            answer, pipe = _exchange(child, request, body)
+            taken = take(answer, pipe, MAX_PIXELS if max_pixels is None else max_pixels)
         except (EOFError, BrokenPipeError, ValueError) as error:
             alarm.cancel()
-            why = (
-                f"was stopped after {seconds:.0f} seconds"
-                if late.is_set()
-                else f"crashed ({self._epitaph()})"
-            )
+            late_by = f"was stopped after {seconds:.0f} seconds"
+            why = late_by if late.is_set() else f"crashed ({self._epitaph()})"
             self.close()
             raise PictureError(
                 f"{request['name']}: the decoder {why}",
@@ -115,7 +130,7 @@ class Reader:
             alarm.cancel()
         if late.is_set():
             self.close()
-        return picture
+        return taken
 
     def close(self) -> None:
         """End the child."""
@@ -157,16 +172,13 @@ def serve() -> None:
         )
         _limit_time(request["seconds"])
         try:
-            picture = read(source, max_pixels=request["max_pixels"], name=request["name"])
+            answer, parts = _ANSWERS[request["what"]](source, request["max_pixels"], request["name"])
         except PictureError as error:
-            answer: dict[str, Any] = {"refused": str(error), "hint": error.hint}
-            parts: list[Any] = []
+            answer, parts = {"refused": str(error), "hint": error.hint}, []
         except Exception:
             import traceback
 
             answer, parts = {"bug": traceback.format_exc()}, []
-        else:
-            answer, parts = _packed(picture)
         _limit_time(0)
         for part in (json.dumps(answer).encode() + b"\n", *parts):
             _write(answers, part)
@@ -177,8 +189,10 @@ def _places() -> list[str]:
     return [*filter(None, sys.path), str(Path(__file__).parents[2])]
 
 
-def _request(source: Path | str | bytes | BinaryIO, max_pixels: int | None) -> tuple[dict[str, Any], bytes]:
-    request: dict[str, Any] = {"name": name_of(source), "max_pixels": max_pixels, "path": None}
+def _request(
+    what: str, source: Path | str | bytes | BinaryIO, max_pixels: int | None
+) -> tuple[dict[str, Any], bytes]:
+    request: dict[str, Any] = {"what": what, "name": name_of(source), "max_pixels": max_pixels, "path": None}
     if isinstance(source, str | Path):
         path = Path(source).absolute()
         try:
@@ -190,8 +204,13 @@ def _request(source: Path | str | bytes | BinaryIO, max_pixels: int | None) -> t
     return request | {"bytes": len(body)}, body
 
 
-def _exchange(child: subprocess.Popen[bytes], request: dict[str, Any], body: bytes) -> Picture:
-    """Raises EOFError, BrokenPipeError or ValueError if the child does not answer as it should."""
+def _exchange(
+    child: subprocess.Popen[bytes], request: dict[str, Any], body: bytes
+) -> tuple[dict[str, Any], IO[bytes]]:
+    """The answer, and the pipe with what it announces.
+
+    Raises EOFError, BrokenPipeError or ValueError if the child does not answer as it should.
+    """
     assert child.stdin is not None and child.stdout is not None
     child.stdin.write(json.dumps(request).encode() + b"\n")
     child.stdin.write(body)
@@ -204,11 +223,13 @@ def _exchange(child: subprocess.Popen[bytes], request: dict[str, Any], body: byt
         raise PictureError(str(answer["refused"]), hint=str(answer["hint"]))
     if "bug" in answer:
         raise RuntimeError(f"in the reading process:\n{answer['bug']}")
-    most = MAX_PIXELS if request["max_pixels"] is None else request["max_pixels"]
-    return _unpacked(answer, child.stdout, most)
+    return answer, child.stdout
 
 
-def _packed(picture: Picture) -> tuple[dict[str, Any], list[Any]]:
+def _packed(
+    source: Path | bytes, max_pixels: int | None, name: str
+) -> tuple[dict[str, Any], list[memoryview]]:
+    picture = read(source, max_pixels=max_pixels, name=name)
     parts = [picture.pixels.data]
     if picture.alpha is not None:
         parts.append(picture.alpha.data)
@@ -226,6 +247,33 @@ def _packed(picture: Picture) -> tuple[dict[str, Any], list[Any]]:
         answer[name] = None if blob is None else len(blob)
         parts.append(memoryview(blob or b""))
     return answer, parts
+
+
+def _probed(
+    source: Path | bytes, max_pixels: int | None, name: str
+) -> tuple[dict[str, Any], list[memoryview]]:
+    return asdict(probe(source, max_pixels=max_pixels, name=name)), []
+
+
+_ANSWERS = {"read": _packed, "probe": _probed}
+
+
+def _header(answer: dict[str, Any], pipe: IO[bytes], max_pixels: int) -> Header:
+    """The header an answer gives; ValueError if that cannot be one."""
+    try:
+        width, height = int(answer["width"]), int(answer["height"])
+        if min(width, height) < 1 or width * height > max_pixels:
+            raise ValueError("an answer that cannot be")
+        return Header(
+            width=width,
+            height=height,
+            channels=1 if answer["channels"] == 1 else 3,
+            alpha=bool(answer["alpha"]),
+            bits=16 if answer["bits"] == 16 else 8,
+            format=None if answer["format"] is None else str(answer["format"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no answer: {error}") from error
 
 
 def _unpacked(answer: dict[str, Any], pipe: IO[bytes], max_pixels: int) -> Picture:

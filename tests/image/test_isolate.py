@@ -20,7 +20,7 @@ from liif_cli.errors import PictureError
 from liif_cli.image import isolate
 from liif_cli.image.isolate import Reader
 from liif_cli.image.picture import Picture
-from liif_cli.image.read import read
+from liif_cli.image.read import probe, read
 from liif_cli.image.write import write
 from tests.image.pictures import card, exif, profile
 
@@ -96,6 +96,23 @@ def test_a_path_is_found_from_where_the_caller_stands(
     assert reader.read("a.png").width == 31
     with pytest.raises(PictureError, match=r"^b\.png: cannot be opened"):
         reader.read(Path("b.png"))
+
+
+def test_a_header_comes_through_as_it_is_read_here(reader: Reader, file: Path, tmp_path: Path) -> None:
+    assert reader.probe(file) == probe(file)
+    with pytest.raises(PictureError, match=r"missing\.png: cannot be opened"):
+        reader.probe(tmp_path / "missing.png")
+    with pytest.raises(PictureError, match="too large"):
+        reader.probe(file, max_pixels=10)
+
+
+@posix
+def test_a_header_that_crashes_the_decoder_costs_one_file(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    becoming(monkeypatch, "os.abort()")
+    with Reader() as reader, pytest.raises(PictureError, match=r"a\.png: the decoder crashed"):
+        reader.probe(file)
 
 
 def test_streams_and_limits_are_passed_on(reader: Reader, file: Path) -> None:
