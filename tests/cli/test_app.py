@@ -14,7 +14,7 @@ import pytest
 from liif_cli import __version__
 from liif_cli.cli import app
 from liif_cli.cli.app import main
-from liif_cli.errors import DeviceError, GateError, LiifError, UsageError, WeightsError
+from liif_cli.errors import DeviceError, GateError, LiifError, UsageError, WeightsError, Terminated
 
 Captured = pytest.CaptureFixture[str]
 HEAVY = ("torch", "PIL", "numpy", "pyvips", "huggingface_hub", "matplotlib", "safetensors")
@@ -120,7 +120,7 @@ def test_a_bug_is_one_line_and_a_file_with_the_traceback(
     ("error", "status", "said"),
     [
         (KeyboardInterrupt(), 130, "error: interrupted\n"),
-        (app.Terminated(), 143, "error: terminated\n"),
+        (Terminated(), 143, "error: terminated\n"),
         (MemoryError(), 3, "error: memory ran out\n"),
     ],
 )
