@@ -14,7 +14,7 @@ import pytest
 from liif_cli import __version__
 from liif_cli.cli import app
 from liif_cli.cli.app import main
-from liif_cli.errors import DeviceError, GateError, LiifError, UsageError, WeightsError, Terminated
+from liif_cli.errors import DeviceError, GateError, LiifError, Terminated, UsageError, WeightsError
 
 Captured = pytest.CaptureFixture[str]
 HEAVY = ("torch", "PIL", "numpy", "pyvips", "huggingface_hub", "matplotlib", "safetensors")
