@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,8 @@ from liif_cli import __version__
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from liif_cli.report import Table
 
 
 def out() -> Console:
@@ -26,6 +28,21 @@ def err() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+
+def show(tables: Sequence[Table]) -> None:
+    """Tables on stdout; where that is no terminal they are as wide as they are."""
+    from liif_cli.report import rich_table
+
+    console = out()
+    for number, table in enumerate(tables):
+        drawn = rich_table(table)
+        if not console.is_terminal:
+            wide = console.options.update(max_width=10_000)
+            console.width = max(80, drawn.__rich_measure__(console, wide).maximum)
+        if number:
+            console.print()
+        console.print(drawn)
 
 
 def fail(message: str, hint: str = "") -> None:
