@@ -16,6 +16,7 @@ import typer
 
 from liif_cli import __version__
 from liif_cli.cli import console
+from liif_cli.cli.bench import bench
 from liif_cli.cli.eval import eval_
 from liif_cli.cli.train import train
 from liif_cli.cli.upscale import EXAMPLES, upscale
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 app.command(epilog=EXAMPLES)(upscale)
 app.command("eval")(eval_)
+app.command()(bench)
 app.command()(train)
 app.add_typer(weights_app)
 
