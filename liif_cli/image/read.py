@@ -19,7 +19,7 @@ from typing import BinaryIO
 import numpy as np
 
 from liif_cli.errors import PictureError
-from liif_cli.image import by_pillow, by_vips, colour, jpeg, metadata, netpbm, png, sniff, tiff
+from liif_cli.image import by_pillow, by_vips, colour, jpeg, metadata, netpbm, png, sniff, tiff_page
 from liif_cli.image.decoded import BANDS, Damaged, Decoded, Limit, NoRange, TooLarge, Unsupported, as_integers
 from liif_cli.image.picture import Picture
 
@@ -120,7 +120,12 @@ def _decode(file: BinaryIO, kind: str, limit: Limit, pixels: bool) -> Decoded:
         return special[kind](file, limit, pixels)
     if kind and not sniff.is_read(kind):
         raise Unsupported(kind)
-    return by_pillow.decode(file, limit, pixels=pixels)
+    decoded = by_pillow.decode(file, limit, pixels=pixels)
+    file.seek(0)
+    bits = sniff.stated_bits(file.read(sniff.HEAD_BYTES), kind)
+    if bits > 8 and decoded.samples.dtype.itemsize == 1:
+        return replace(decoded, notes=(*decoded.notes, f"{bits} bits a sample were reduced to 8"))
+    return decoded
 
 
 def _png(file: BinaryIO, limit: Limit, pixels: bool) -> Decoded:
@@ -143,7 +148,7 @@ def _jpeg(file: BinaryIO, limit: Limit, pixels: bool) -> Decoded:
         decoded = by_vips.decode(file, "jpeg", limit, pixels=pixels)
     except Unsupported as error:  # something odd, and every pixel there
         decoded = by_pillow.decode(file, limit, format="JPEG", pixels=pixels)
-        notes = (f"odd but whole: {error}",)
+        notes = (f"odd JPEG data: {error}",)
     file.seek(0)
     head = file.read(sniff.HEAD_BYTES)
     icc = b"" if decoded.icc is None and jpeg.has_profile(file) else decoded.icc
@@ -175,7 +180,7 @@ def _netpbm(file: BinaryIO, limit: Limit, pixels: bool) -> Decoded:
 
 def _tiff(file: BinaryIO, limit: Limit, pixels: bool) -> Decoded:
     try:
-        page = tiff.first_page(file)
+        page = tiff_page.first_page(file)
     except ValueError as error:
         raise Damaged(str(error)) from error
     if page.raw:

@@ -21,6 +21,7 @@ _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"DDS ", "dds"),
     (0, b"\0\0\1\0", "ico"),
     (0, b"icns", "icns"),
+    (0, b"\x01\xda", "sgi"),
     # Known, and not read: their name is worth more to the user than "unknown".
     (0, b"\x89PNG", "a PNG damaged by a transfer in text mode"),
     (0, b"\xff\x0a", "JPEG XL"),
@@ -59,24 +60,8 @@ _BRANDS = {
     b"mif1": "HEIC",
     b"msf1": "HEIC",
 }
-_READ = frozenset(
-    (
-        "png",
-        "jpeg",
-        "tiff",
-        "webp",
-        "avif",
-        "gif",
-        "bmp",
-        "netpbm",
-        "qoi",
-        "jpeg2000",
-        "psd",
-        "dds",
-        "ico",
-        "icns",
-    )
-)
+_BY_PILLOW = ("webp", "gif", "bmp", "qoi", "jpeg2000", "psd", "dds", "ico", "icns", "sgi")
+_READ = frozenset({"png", "jpeg", "tiff", "avif", "netpbm", *_BY_PILLOW})
 
 
 def kind_of(head: bytes) -> str:
@@ -123,3 +108,14 @@ def _of_text(head: bytes) -> str:
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body", b"<?xml")):
         return "a web page or XML text"
     return ""
+
+
+def stated_bits(head: bytes, kind: str) -> int:
+    """Bits a sample of a JPEG 2000 or SGI file, which Pillow reads as 8 without a word; 0 if not told."""
+    if kind == "sgi":
+        return 8 * head[3] if len(head) > 3 else 0
+    if kind == "jpeg2000":
+        start = head.find(b"\xff\x4f\xff\x51")  # SOC and SIZ; Ssiz lies 40 bytes behind the latter
+        if 0 <= start < len(head) - 42:
+            return (head[start + 42] & 0x7F) + 1
+    return 0

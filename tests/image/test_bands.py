@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from liif_cli.errors import PictureError
-from liif_cli.image import bands as bands_module
+from liif_cli.image import encoders
 from liif_cli.image.bands import Canvas, Encoding, Tags, open_bands, write_bands
 from liif_cli.image.formats import FORMATS
 from liif_cli.image.read import read
@@ -148,7 +148,7 @@ def test_a_tiff_holds_exif_of_either_byte_order(order: str, pyramid: bool) -> No
 
 
 def test_a_large_tiff_is_a_bigtiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bands_module, "_BIGTIFF_BYTES", 1000)
+    monkeypatch.setattr(encoders, "_BIGTIFF_BYTES", 1000)
     pixels = noise(40, 40, 3)
     path = tmp_path / "a.tif"
     write_bands(path, [pixels], canvas_of(pixels), Encoding(format="tiff"), Tags(exif=exif()))
@@ -216,12 +216,12 @@ def test_libvips_itself_fails_when_its_pipe_ends_early(tmp_path: Path, format: s
     """Were it to look away, only the rename would keep a complete-looking file from being one."""
     canvas = Canvas(width=300, height=1000, channels=3)
     with (tmp_path / "a").open("w+b") as file:
-        encoder = bands_module._ENCODERS[format](file, canvas, Encoding(format=format), Tags())
+        encoder = encoders.encoder_of(file, canvas, Encoding(format=format), Tags())
         encoder.rows(noise(700, 300, 3))
         with pytest.raises(Exception, match=r"encoder failed|rows came"):
             encoder.end()
         encoder.close()
-        assert isinstance(encoder, bands_module._Piped)
+        assert isinstance(encoder, encoders._Piped)
         assert encoder._error is not None
 
 

@@ -457,11 +457,30 @@ def test_damage_in_the_middle_of_a_jpeg_is_noticed() -> None:
         read(data[: scan + 500] + b"\xff\xd9" + data[scan + 500 :])
 
 
-def test_a_few_stray_bytes_before_the_end_of_a_jpeg_are_forgiven_and_said() -> None:
-    data = saved(RGB, "JPEG")
-    picture = read(data[:-2] + b"\0\0\0\0" + data[-2:])
-    assert difference(picture, RGB) < 5
-    assert picture.notes == () or "odd but whole" in picture.notes[0]
+def test_what_is_odd_about_a_jpeg_and_costs_no_pixels_is_forgiven_and_said() -> None:
+    data = saved(RGB, "JPEG", restart_marker_blocks=2)
+    plain = read(data)
+    stray = data.index(b"\xff\xd0")
+    for odd in (data[:11] + b"\x09" + data[12:], data[:stray] + b"\0\0" + data[stray:]):
+        picture = read(odd)
+        assert np.array_equal(picture.pixels, plain.pixels)
+        assert len(picture.notes) == 1
+        assert "odd JPEG data" in picture.notes[0]
+    assert plain.notes == read(data + b"trailer" * 99).notes == ()
+
+
+def test_bits_that_pillow_drops_are_said() -> None:
+    pixels = noise(24, 31, 3, 16)
+    head = struct.pack(">HBBHHHHII", 474, 0, 2, 3, 31, 24, 3, 0, 65535).ljust(512, b"\0")
+    sgi = read(head + pixels.transpose(2, 0, 1)[:, ::-1].astype(">u2").tobytes())
+    assert np.abs(sgi.pixels.astype(int) - pixels // 257).max() <= 1
+    assert sgi.notes == ("16 bits a sample were reduced to 8",)
+    stream = bytearray(saved(RGB, "JPEG2000", no_jp2=True))
+    size = stream.index(b"\xff\x51")
+    for band in range(3):
+        stream[size + 40 + 3 * band] = 15
+    assert read(bytes(stream)).notes == sgi.notes
+    assert read(saved(RGB, "JPEG2000")).notes == read(saved(RGB, "SGI")).notes == ()
 
 
 @pytest.mark.parametrize(
