@@ -30,7 +30,7 @@ class _Line:
 
 
 def tables(means: Iterable[Mean], *, against_paper: bool = False) -> list[Table]:
-    """The tables of a run, contestants and data sets in the order in which they first appear.
+    """The tables of a run; models and data sets in the order in which they first appear.
 
     Behind a model that was also run at x4 and resampled: the difference of the two, and in a note
     where the model is the better of them and where not. against_paper: the published row beside ours.
@@ -89,7 +89,7 @@ def _table(means: list[Mean], against_paper: bool) -> Table:
     way = means[0].way
     scales = sorted({mean.way.scale for mean in means})
     rows: dict[str, dict[Scale, Mean]] = {}
-    for mean in means:
+    for mean in _in_order(means):
         rows.setdefault(mean.way.model, {})[mean.way.scale] = mean
     lines: list[_Line] = []
     verdicts: list[str] = []
@@ -117,6 +117,17 @@ def _table(means: list[Mean], against_paper: bool) -> Table:
         faint=frozenset(number for number, line in enumerate(lines) if line.faint),
         notes=tuple(dict.fromkeys((*_how(means, scales), *verdicts, *sources))),
     )
+
+
+def _in_order(means: Sequence[Mean]) -> list[Mean]:
+    """Filters first, then each model behind its own shortcut: what is to be beaten stands above."""
+    seen = list(dict.fromkeys(mean.way.shortcut_of or mean.way.model for mean in means))
+
+    def place(mean: Mean) -> tuple[bool, int, bool]:
+        way = mean.way
+        return bool(way.model_sha256), seen.index(way.shortcut_of or way.model), not way.shortcut_of
+
+    return sorted(means, key=place)
 
 
 def _against(row: Published, cells: Cells) -> list[_Line]:

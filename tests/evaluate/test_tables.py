@@ -44,7 +44,14 @@ def test_a_table_has_a_row_for_each_contestant_and_a_column_for_each_scale() -> 
     )
     assert table.title == "Set5, PSNR in dB"
     assert table.columns == ("", "x2", "x4")
-    assert table.rows == (("standard", "37.992", "32.100"), ("bicubic", "33.674", ""))
+    assert table.rows == (("bicubic", "33.674", ""), ("standard", "37.992", "32.100"))
+
+
+def test_what_is_to_be_beaten_stands_above_whatever_was_measured_first() -> None:
+    names = ["b", "a", shortcut_name("a"), "lanczos", shortcut_name("b"), "bicubic"]
+    table = only(tables([mean(name, 2, 30) for name in names]))
+    shown = [cells[0] for cells in table.rows if not cells[0].startswith(" ")]
+    assert shown == ["lanczos", "bicubic", shortcut_name("b"), "b", shortcut_name("a"), "a"]
 
 
 def test_data_sets_protocols_and_metrics_have_tables_of_their_own() -> None:
