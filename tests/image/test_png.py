@@ -63,7 +63,7 @@ def test_what_is_written_is_read(
 
 
 def test_bands_larger_than_a_block_are_filtered_as_one() -> None:
-    numbers = noise(1200, 500, 3)  # 1.8 MB: two blocks
+    numbers = noise(1200, 500, 3)  # 1.8 MB: several blocks
     assert np.array_equal(read(packed(numbers)).pixels, numbers)
 
 
