@@ -105,7 +105,7 @@ def as_integers(samples: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], int, tuple
 def _of_wide_integers(samples: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], int, tuple[str, ...]]:
     low, high = int(samples.min()), int(samples.max())
     if low < 0 or (high > 65535 and samples.dtype.kind == "i"):
-        raise NoRange(f"its {8 * samples.dtype.itemsize}-bit values go from {low} to {high}: no agreed range")
+        raise NoRange(f"{8 * samples.dtype.itemsize}-bit values from {low} to {high}")
     if high <= 65535:
         note = f"{8 * samples.dtype.itemsize}-bit values were read as 0 to 65535"
         return samples.astype(np.uint16), 16, (note,)
