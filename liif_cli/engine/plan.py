@@ -287,7 +287,8 @@ def _peak(
     strips = 2 * rows * grid.width * load.out_bytes
     if shared == "tiles":
         return workers * (picture + max(encode, prepared + block) + averaged) + strips
-    return picture + max(encode, prepared + workers * block) + averaged + strips
+    # What the driver's allocator keeps of the encoding is of no use to the workers' allocators.
+    return picture + encode + prepared + workers * block + averaged + strips
 
 
 def _layers_held(encoder: EncoderSpec) -> int:

@@ -1,0 +1,66 @@
+"""Law 5: the peak above the loaded program keeps to the budget, whatever the size of the output."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+# In a process of its own: what torch keeps for itself is there before the render that is measured.
+MEASURE = """if True:
+    import sys, threading
+    import numpy as np
+    from liif_cli.engine.device import moved
+    from liif_cli.engine.render import Crew, Rendering, render
+    from liif_cli.image.picture import Picture
+    from liif_cli.nn.coords import Grid
+    from liif_cli.nn.model import build
+    from liif_cli.nn.spec import DecoderSpec, EncoderSpec, ModelSpec
+
+    dtype, side, scale, budget_mib = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    spec = ModelSpec(
+        encoder=EncoderSpec(kind="compact", width=32, depth=6),
+        decoder=DecoderSpec(kind="light", hidden=(64, 32)),
+    )
+    model = moved(build(spec, seed=1), "cpu", dtype)
+    pixels = np.random.default_rng(1).integers(0, 256, (side, side, 3), dtype=np.uint8)
+
+    def resident():
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * 4096
+
+    def done(picture, scale, budget):
+        h, w = picture.height, picture.width
+        grid = Grid.whole(h, w, h * scale, w * scale)
+        return sum(
+            band.pixels.size
+            for band in render(model, picture, grid, crew, budget_bytes=budget, how=Rendering(depth=8))
+        )
+
+    with Crew(2) as crew:
+        done(Picture(pixels=pixels[:32, :32].copy()), 2, 1 << 30)
+        picture, before, peak, end = Picture(pixels=pixels), resident(), [0], threading.Event()
+
+        def watch():
+            while not end.wait(0.001):
+                peak[0] = max(peak[0], resident())
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        assert done(picture, scale, budget_mib << 20) == 3 * side * side * scale * scale
+        end.set()
+        watcher.join()
+        print(peak[0] - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("scale", [2, 6])
+@pytest.mark.parametrize("budget_mib", [90, 150])
+def test_the_peak_keeps_to_the_budget(dtype: str, scale: int, budget_mib: int) -> None:
+    command = [sys.executable, "-c", MEASURE, dtype, "600", str(scale), str(budget_mib)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) <= budget_mib << 20
