@@ -24,6 +24,9 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 _DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+WORDS = {dtype: word for word, dtype in _DTYPES.items()}
+"""What `--precision` calls a dtype."""
+
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 # What a lower precision must reach against float32 to be chosen by `auto`: a picture cannot show it.
 CHECK_DB = 55.0
