@@ -15,15 +15,13 @@ import torch
 
 from liif_cli.api import Enlargement, Upscaler
 from liif_cli.bench.results import Case, Split, Way
-from liif_cli.engine.device import place
+from liif_cli.engine.device import WORDS, place
 from liif_cli.image.bands import Canvas, Encoding, open_bands
 from liif_cli.image.isolate import Reader
 from liif_cli.nn.model import Model, build
 from liif_cli.weights import fetch, store
 
 Span = tuple[float, float]
-
-_WORDS = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +55,7 @@ class Subject:
         self.model.eval()
         placement = place(setup.device, setup.precision, setup.memory, model=self.model)
         self.device, self.because = placement.device, placement.because
-        self.precision = _WORDS[placement.dtype]
+        self.precision = WORDS[placement.dtype]
         # By its name and no longer `auto`: floats, which are compared, are computed in it, too.
         self.upscaler = Upscaler(
             self.model,
