@@ -17,6 +17,7 @@ import typer
 from liif_cli import __version__
 from liif_cli.cli import console
 from liif_cli.cli.bench import bench
+from liif_cli.cli.doctor import doctor
 from liif_cli.cli.eval import eval_
 from liif_cli.cli.train import train
 from liif_cli.cli.upscale import EXAMPLES, upscale
@@ -41,6 +42,7 @@ app.command("eval")(eval_)
 app.command()(bench)
 app.command()(train)
 app.add_typer(weights_app)
+app.command()(doctor)
 
 
 def _show_version(asked: bool) -> None:
