@@ -271,3 +271,22 @@ def test_protocol_file_measures_what_is_in_the_saved_files(
     result = np.asarray(Image.open(saved)) / 255
     truth = np.asarray(Image.open(Path(data) / "HR" / "bee.png"))[: result.shape[0], : result.shape[1]] / 255
     assert row["value"] == pytest.approx(psnr(*(cropped(luma(x), (2, 2)) for x in (result, truth))), abs=1e-4)
+
+
+@pytest.mark.parametrize(("protocol", "as_float"), [("benchmark", True), ("file", False)])
+def test_a_model_is_asked_for_floats_or_for_what_a_file_holds(
+    liif: Liif, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: str, as_float: bool
+) -> None:
+    from liif_cli.api import Upscaler
+
+    asked, upscale, path = set(), Upscaler.upscale, tmp_path / "scores.jsonl"
+
+    def watched(self: Upscaler, *args: Any, **options: Any) -> Any:
+        asked.add(options["as_float"])
+        return upscale(self, *args, **options)
+
+    monkeypatch.setattr(Upscaler, "upscale", watched)
+    assert liif("--precision", "auto", "--protocol", protocol, "--json", str(path)) == 0
+    assert asked == {as_float}
+    if as_float:  # floats are computed in float32, whatever is fastest for 8 bits
+        assert {row["precision"] for row in lines(path)} == {"", "fp32"}
