@@ -6,14 +6,18 @@ lower precision is fast and good enough here, with the very model that shall run
 
 from __future__ import annotations
 
+import json
+import os
 import re
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal, get_args
 
+from liif_cli import __version__
 from liif_cli.errors import DeviceError, UsageError, nearest
+from liif_cli.home import home
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,6 +36,8 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 CHECK_DB = 55.0
 # ... and how much faster it must be to be worth it.
 _CHECK_GAIN = 1.1
+# Findings that are kept.
+_REMEMBERED = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,22 +101,35 @@ def budget_bytes(memory: int | str | None, free: int) -> int:
 
 
 def self_check(model: Model, placement: Placement) -> Placement:
-    """`placement` with the fastest precision that is as good as float32 to the eye on this device."""
+    """`placement` with the fastest precision that is as good as float32 to the eye on this device.
+
+    Found out once for a model, a device and a version of torch, and remembered in the cache folder.
+    """
+    key = _key(model, placement.device)
+    known = _remembered()
+    dtype, because = known.get(key) or _tried(model, placement.device)
+    if key not in known:
+        _remember({**known, key: (dtype, because)})
+    return replace(placement, dtype=dtype, because=because)
+
+
+def _tried(model: Model, device: str) -> tuple[str, str]:
+    """(dtype, why) after running a small picture in both precisions."""
     import torch
 
-    lower = "float16" if placement.device.startswith("mps") else "bfloat16"
+    lower = "float16" if device.startswith("mps") else "bfloat16"
     with torch.inference_mode():
         try:
-            exact_s, exact = _probe(model, placement.device, "float32")
-            lower_s, rough = _probe(model, placement.device, lower)
+            exact_s, exact = _probe(model, device, "float32")
+            lower_s, rough = _probe(model, device, lower)
         except RuntimeError as error:  # an operation that this device does not have in this precision
-            return replace(placement, because=f"float32: {lower} does not run here ({error})")
+            return "float32", f"float32: {lower} does not run here ({error})"
         mse = float(((exact - rough) ** 2).mean())
     decibel = 99.0 if mse == 0 else -10 * torch.tensor(mse).log10().item()
     said = f"{lower}: {decibel:.0f} dB from float32, {exact_s / lower_s:.1f} times as fast"
-    if decibel >= CHECK_DB and lower_s * _CHECK_GAIN < exact_s:  # NaN compares false
-        return replace(placement, dtype=lower, because=said)
-    return replace(placement, because=f"float32; {said}")
+    # NaN compares false.
+    good = decibel >= CHECK_DB and lower_s * _CHECK_GAIN < exact_s
+    return (lower, said) if good else ("float32", f"float32; {said}")
 
 
 def _probe(model: Model, device: str, dtype: str) -> tuple[float, Tensor]:
@@ -122,14 +141,57 @@ def _probe(model: Model, device: str, dtype: str) -> tuple[float, Tensor]:
 
     y, x = torch.meshgrid(torch.linspace(0, 1, 48), torch.linspace(0, 1, 48), indexing="ij")
     waves = [0.5 + 0.5 * torch.sin(a * x + b * y * y) for a, b in ((9, 40), (30, -7), (-60, 20))]
+    picture = torch.stack(waves)[None].to(device)
     there = moved(model, device, dtype)
-    picture = torch.stack(waves)[None].to(device, getattr(torch, dtype))
     times = []
-    for _ in range(2):  # the first is for warming up
+    for _ in range(3):  # the first is for warming up
         start = perf_counter()
         out = render_grid(there, there.encode(picture), Grid.whole(48, 48, 96, 96)).float().cpu()
         times.append(perf_counter() - start)
-    return times[-1], out
+    return min(times[1:]), out
+
+
+def _key(model: Model, device: str) -> str:
+    """What a finding holds for: this processor or card, this torch, this program, these weights."""
+    import hashlib
+    import platform
+
+    import torch
+
+    digest = hashlib.blake2b(digest_size=12)
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    digest.update(model.spec.to_json().encode())
+    if device.startswith("cuda"):
+        where = torch.cuda.get_device_name(device)
+    else:
+        found = _read(Path("/proc/cpuinfo"), r"model name\s*:\s*(.+)")
+        where = f"{found or platform.processor() or platform.machine()} {torch.get_num_threads()}"
+    return f"{where}, torch {torch.__version__}, liif {__version__}, {digest.hexdigest()}"
+
+
+def _remembered() -> dict[str, tuple[str, str]]:
+    try:
+        found = json.loads(_memory().read_text("utf-8"))
+        return {str(key): (str(dtype), str(because)) for key, (dtype, because) in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _remember(findings: dict[str, tuple[str, str]]) -> None:
+    """Keep the newest findings. Whoever cannot write there finds out again each time."""
+    kept = dict(list(findings.items())[-_REMEMBERED:])
+    path = _memory()
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(kept, indent=1), "utf-8")
+        temporary.replace(path)
+
+
+def _memory() -> Path:
+    return home() / "precision.json"
 
 
 def moved(model: Model, device: str, dtype: str) -> Model:
@@ -180,21 +242,19 @@ def _device(name: str) -> str:
 
 def _meminfo() -> int | None:
     """Linux: what can be had without swapping."""
-    return _read_number(Path("/proc/meminfo"), r"MemAvailable:\s+(\d+) kB", lambda kib: kib << 10)
+    found = _read(Path("/proc/meminfo"), r"MemAvailable:\s+(\d+) kB")
+    return int(found) << 10 if found else None
 
 
 def _cgroup() -> int | None:
     """Linux: what a container may still take."""
     root = Path("/sys/fs/cgroup")
-    limit = _read_number(root / "memory.max", r"(\d+)")
-    used = _read_number(root / "memory.current", r"(\d+)")
-    return max(limit - used, 1) if limit and used else None
+    limit, used = _read(root / "memory.max", r"(\d+)"), _read(root / "memory.current", r"(\d+)")
+    return max(int(limit) - int(used), 1) if limit and used else None
 
 
 def _sysconf() -> int | None:
     """Elsewhere: half of all memory, a careful guess of what is free."""
-    import os
-
     if Path("/proc/meminfo").exists():
         return None
     try:
@@ -203,9 +263,9 @@ def _sysconf() -> int | None:
         return 4 << 30
 
 
-def _read_number(path: Path, pattern: str, unit: Callable[[int], int] = int) -> int | None:
+def _read(path: Path, pattern: str) -> str | None:
     try:
-        found = re.search(pattern, path.read_text("ascii"))
+        found = re.search(pattern, path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError):
         return None
-    return unit(int(found[1])) if found else None
+    return found[1] if found else None

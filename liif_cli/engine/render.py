@@ -247,18 +247,14 @@ class _Run:
 
     def _prepare(self, model: Model, grid: Grid, tile: Tile, planes: Array, turn: Turn) -> Prepared:
         """Encode one tile, turned, and do all that is done per input pixel."""
-        parameter = _parameter(model)
         # As it lies in memory this is channels_last, in which convolutions run fastest. A copy, because
         # a flipped axis of length 1 counts as contiguous and torch takes no negative strides.
         turned = torch.from_numpy(turn.view(planes).copy())
-        exact = turned.to(parameter.device).permute(0, 3, 1, 2)
+        given = turned.to(_parameter(model).device).permute(0, 3, 1, 2)
         top, left = turn.corner(tile, grid)
         window = turn.grid(replace(grid, top=tile.top, left=tile.left, height=tile.height, width=tile.width))
-        codes = model.encode(
-            exact.to(parameter.dtype), top=top, left=left, full=(window.in_height, window.in_width)
-        )
-        # What is added bilinearly at the end keeps its precision.
-        return prepare(model, replace(codes, picture=exact), window)
+        codes = model.encode(given, top=top, left=left, full=(window.in_height, window.in_width))
+        return prepare(model, codes, window)
 
     def _blocks(
         self, todo: Plan, prepared: Prepared, halt: threading.Event, put: Callable[[int, Array], None]
