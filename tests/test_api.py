@@ -106,6 +106,18 @@ def test_a_region_is_a_crop_of_the_result_with_any_fit_and_alpha(
     assert np.abs(whole[top : top + high, left : left + wide] - part).max() <= 2e-6
 
 
+@pytest.mark.parametrize("region", ["0,0,1,1", "0,0,90,16", "0,95,100,5", "3,0,9,100"])
+def test_a_region_of_nothing_but_background_is_background(
+    upscaler: Upscaler, photo: Picture, region: str
+) -> None:
+    way = with_options(upscaler, background=(255, 128, 0))
+    target = Target(size=(100, 100), fit="pad", region=Region.parse(region))
+    result = way.upscale(photo, target).pixels
+    whole = way.upscale(photo, replace(target, region=None)).pixels
+    left, top, width, height = (int(n) for n in region.split(","))
+    assert np.array_equal(result, whole[top : top + height, left : left + width])
+
+
 def test_a_padded_picture_lies_on_its_background(upscaler: Upscaler, photo: Picture) -> None:
     way = with_options(upscaler, background=(255, 128, 0))
     target = Target(size=(100, 100), fit="pad", gravity="south")

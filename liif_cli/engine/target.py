@@ -44,11 +44,13 @@ class Box:
     height: int
 
     def within(self, other: Box) -> Box:
-        """What both cover."""
+        """What both cover; nothing is at this one's corner, without width and without height."""
         left, top = max(self.left, other.left), max(self.top, other.top)
         right = min(self.left + self.width, other.left + other.width)
         bottom = min(self.top + self.height, other.top + other.height)
-        return Box(left=left, top=top, width=max(0, right - left), height=max(0, bottom - top))
+        if right <= left or bottom <= top:
+            return Box(left=self.left, top=self.top, width=0, height=0)
+        return Box(left=left, top=top, width=right - left, height=bottom - top)
 
 
 @dataclass(frozen=True, kw_only=True)
