@@ -85,6 +85,11 @@ class Upscaler:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def threads(self) -> int:
+        """How many threads compute."""
+        return self._crew.threads
+
     def close(self) -> None:
         """End the worker threads. They also end with the program."""
         self._crew.close()
@@ -107,12 +112,19 @@ class Upscaler:
         return replace(picture, pixels=out[..., : job.channels], alpha=alpha, icc=job.work.icc)
 
     def prepare(
-        self, picture: Picture, target: Target, *, bits: int | None = 8, budget_bytes: int | None = None
+        self,
+        picture: Picture,
+        target: Target,
+        *,
+        bits: int | None = 8,
+        budget_bytes: int | None = None,
+        workers: int | None = None,
     ) -> Enlargement:
         """Everything before the first pixel: layout, plan, what goes through the model.
 
         bits: of the result, 8 or 16; None: float32. budget_bytes: what computing may hold, default the
-        placement's. Raises as `upscale`.
+        placement's. workers: threads it may count on, default all; fewer where pictures are done side
+        by side. Raises as `upscale`.
         """
         layout = target.layout(picture.width, picture.height)
         picture, aside = _ready(picture, layout, self.options)
@@ -122,15 +134,16 @@ class Upscaler:
             layout=layout,
             work=picture,
             aside=aside,
-            plan=self.plan(layout, load_of(picture, model, how), budget),
+            plan=self.plan(layout, load_of(picture, model, how), budget, workers),
             budget_bytes=budget,
+            workers=workers,
             model=model,
             crew=self._crew,
             how=how,
             options=self.options,
         )
 
-    def plan(self, layout: Layout, load: Load, budget_bytes: int) -> Plan | None:
+    def plan(self, layout: Layout, load: Load, budget_bytes: int, workers: int | None = None) -> Plan | None:
         """How a picture is cut that costs `load`; None if no pixel comes from the model."""
         grid = model_grid(layout, self.options.cell)
         if grid is None:
@@ -139,7 +152,7 @@ class Upscaler:
             self.spec,
             grid,
             budget_bytes=budget_bytes,
-            workers=self._crew.threads,
+            workers=workers or self._crew.threads,
             load=load,
             tile_px=self.options.tile_px,
         )
@@ -198,6 +211,7 @@ class Enlargement:
     aside: Array | None
     plan: Plan | None
     budget_bytes: int
+    workers: int | None
     model: Model
     crew: Crew
     how: Rendering
@@ -236,6 +250,7 @@ class Enlargement:
                 grid,
                 self.crew,
                 budget_bytes=self.budget_bytes,
+                workers=self.workers,
                 tile_px=self.options.tile_px,
                 how=replace(self.how, stop=stop),
             )

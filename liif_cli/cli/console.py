@@ -95,7 +95,8 @@ def progress(total: float, unit: str, *, shown: bool = True) -> Iterator[Callabl
             return Text(f"{task.completed:,.1f} of {task.total or 0:,.1f} {unit}  {speed}")
 
     columns = (BarColumn(), Amount(), TextColumn("left:"), TimeRemainingColumn())
-    with Progress(*columns, console=err(), transient=True) as bar:
+    # stdout is for results: it is not to be drawn around the bar.
+    with Progress(*columns, console=err(), transient=True, redirect_stdout=False) as bar:
         task = bar.add_task("", total=total)
         yield lambda amount: bar.advance(task, amount)
 

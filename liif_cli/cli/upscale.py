@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -299,10 +300,12 @@ class _Say:
 
 
 def _run(where: _Where, target: Target, rules: Rules, how: _How, say: _Say, *, dry: bool) -> int:
-    from liif_cli.engine.device import budget_bytes, free_bytes
+    from liif_cli.engine.device import budget_bytes, check_words, free_bytes
     from liif_cli.folder.jobs import Job, Result, exit_status, plan_jobs
 
     start = perf_counter()
+    for device in how.device.split(","):
+        check_words(device, how.precision, how.memory)
     rules = replace(rules, budget_bytes=budget_bytes(how.memory, free_bytes()))
     with ExitStack() as stack:
         found = where.find()
@@ -338,7 +341,8 @@ def _results(jobs: Sequence[Job], how: _How, say: _Say, stack: ExitStack) -> Ite
     """Do the jobs, with a bar."""
     from liif_cli.image.isolate import Reader
 
-    parallel = min(how.parallel or 2, len(jobs))
+    # One more than compute, so that the next picture is read and the last one written meanwhile.
+    parallel = min(how.parallel or min((how.threads or os.cpu_count() or 1) + 1, 4), len(jobs))
     readers = [stack.enter_context(Reader()) for _ in range(parallel)]
     for reader in readers:
         reader.start()  # it loads its libraries while torch is loaded here
@@ -359,9 +363,19 @@ def _results(jobs: Sequence[Job], how: _How, say: _Say, stack: ExitStack) -> Ite
 
 
 def _estimate(jobs: Sequence[Job], how: _How, say: _Say, stack: ExitStack) -> None:
+    """Tell what the jobs would take."""
+    from liif_cli.api import Estimate
+
     upscaler = how.upscalers(stack, say)[0]
+    seconds = 0.0
     for job in jobs:
-        say.planned(job, upscaler.estimate(job.header, job.target, bits=job.bits), upscaler.name)
+        estimate = Estimate(tiles=0, peak_bytes=0, seconds=0.0)
+        if not job.through:
+            estimate = upscaler.estimate(job.header, job.target, bits=job.bits)
+        say.planned(job, estimate, upscaler.name)
+        seconds += estimate.seconds
+    pixels = sum(job.layout.width * job.layout.height for job in jobs) / 1e6
+    say.note(f"{len(jobs)} to do, {pixels:,.1f} megapixels, about {seconds:.0f} s; nothing was written")
 
 
 def _check_stdout(jobs: Sequence[Job], say: _Say) -> None:

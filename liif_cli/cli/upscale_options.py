@@ -207,7 +207,8 @@ Jobs = Annotated[
         "-j",
         metavar="N",
         min=1,
-        help="Pictures under way at once: some are read or written while others are computed. Default 2.",
+        help="Pictures under way at once: some are read or written while others are computed. "
+        "Default: one more than threads, at most 4.",
     ),
 ]
 Tile = Annotated[

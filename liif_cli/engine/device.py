@@ -67,10 +67,8 @@ def place(
     model:  what `precision="auto"` is tried with; without a model it means float32.
     Raises UsageError for words that are none, DeviceError for a device that is not there.
     """
+    check_words(device, precision, memory)
     where = _device(device)
-    if precision not in PRECISIONS:
-        hint = nearest(precision, PRECISIONS, otherwise=f"one of {', '.join(PRECISIONS)}")
-        raise UsageError(f"--precision {precision}: unknown", hint=hint)
     if precision == "fp16" and where == "cpu":
         raise UsageError(
             "--precision fp16 on a CPU: a hundred times slower than fp32", hint="take bf16 or fp32 on a CPU"
@@ -83,6 +81,17 @@ def place(
         because=f"{precision} as asked" if precision != "auto" else "float32, not tried otherwise",
     )
     return self_check(model, asked) if precision == "auto" and model is not None else asked
+
+
+def check_words(device: str, precision: str, memory: int | str | None) -> None:
+    """Raise UsageError for words that mean nothing on any machine. Does without torch."""
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", device):
+        hint = nearest(device, ("auto", "cpu", "cuda", "mps"), otherwise="auto, cpu, cuda, cuda:1 or mps")
+        raise UsageError(f"--device {device}: unknown", hint=hint)
+    if precision not in PRECISIONS:
+        hint = nearest(precision, PRECISIONS, otherwise=f"one of {', '.join(PRECISIONS)}")
+        raise UsageError(f"--precision {precision}: unknown", hint=hint)
+    budget_bytes(memory, 0)
 
 
 def budget_bytes(memory: int | str | None, free: int) -> int:
@@ -223,21 +232,16 @@ def _device(name: str) -> str:
     if name == "cpu":
         return name
     cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    mps = torch.backends.mps.is_available()
-    if name == "auto":
-        return "cuda:0" if cuda else "mps" if mps else "cpu"
-    if name == "mps" and mps:
-        return name
-    number = re.fullmatch(r"cuda(?::(\d{1,3}))?", name)
-    if number and int(number[1] or 0) < cuda:
-        return f"cuda:{number[1] or 0}"
-    if number or name == "mps":
-        here = ", ".join([*(f"cuda:{i}" for i in range(cuda)), *(["mps"] if mps else []), "cpu"])
-        raise DeviceError(
-            f"--device {name}: not on this machine", hint=f"torch {torch.__version__} finds: {here}"
-        )
-    hint = nearest(name, ("auto", "cpu", "cuda", "mps"), otherwise="auto, cpu, cuda, cuda:1 or mps")
-    raise UsageError(f"--device {name}: unknown", hint=hint)
+    there = [
+        *(f"cuda:{i}" for i in range(cuda)),
+        *(["mps"] if torch.backends.mps.is_available() else []),
+        "cpu",
+    ]
+    wanted = {"auto": there[0], "cuda": "cuda:0"}.get(name, name)
+    if wanted not in there:
+        hint = f"torch {torch.__version__} finds: {', '.join(there)}"
+        raise DeviceError(f"--device {name}: not on this machine", hint=hint)
+    return wanted
 
 
 def _meminfo() -> int | None:

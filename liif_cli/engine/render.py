@@ -23,7 +23,7 @@ import torch
 
 from liif_cli.engine.plan import Band, Load, Plan, Strip, Tile, halved, plan
 from liif_cli.engine.turns import ALL, UPRIGHT, Turn
-from liif_cli.errors import DeviceError
+from liif_cli.errors import DeviceError, LiifError
 from liif_cli.image.picture import Picture, quantize, to_unit
 from liif_cli.nn.coords import Floats, Grid
 from liif_cli.nn.decoders import Codes
@@ -103,6 +103,7 @@ def render(
     crew: Crew,
     *,
     budget_bytes: int,
+    workers: int | None = None,
     tile_px: int | None = None,
     how: Rendering | None = None,
 ) -> Iterator[Band]:
@@ -110,6 +111,7 @@ def render(
 
     model:   on its device, in its precision (`engine.device.moved`).
     picture: its colour and its alpha (as grey) go through the model.
+    workers: how many of the crew the plan counts on; default all. Fewer where renders share a crew.
     Bands:   pixels (rows, width, c): grey or RGB, then alpha if there is one; `top` counts from 0.
              float32 values are not clamped. An array is the receiver's until the next band.
     Raises DeviceError if memory is short for the smallest tile, Stopped.
@@ -117,7 +119,14 @@ def render(
     how = how or Rendering()
     run = _Run(model=model, picture=picture, crew=crew, how=how)
     load = load_of(picture, model, how)
-    todo = plan(model.spec, grid, budget_bytes=budget_bytes, workers=crew.threads, load=load, tile_px=tile_px)
+    todo = plan(
+        model.spec,
+        grid,
+        budget_bytes=budget_bytes,
+        workers=workers or crew.threads,
+        load=load,
+        tile_px=tile_px,
+    )
     done = 0  # rows of the window handed on
     while done < grid.height:
         try:
@@ -140,6 +149,20 @@ def render(
             )
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
+
+
+def sample(
+    model: Model, codes: Codes, points: Floats, cell: tuple[float, float], *, budget_bytes: int
+) -> torch.Tensor:
+    """`Model.query` for any number of points (B, N, 2), in batches that fit the budget. (B, N, 3)."""
+    spec = model.spec
+    code = spec.encoder.width * (9 if spec.decoder.unfold else 1)
+    unfolded = 2 * codes.feat.numel() // codes.feat.shape[1] * code * codes.feat.element_size()
+    point = len(points) * spec.decoder.taps * (2 * (code + 4) + 3 * max((0, *spec.decoder.hidden))) * 4
+    step = max(1, (budget_bytes - unfolded) // point)
+    with torch.inference_mode():
+        answers = [model.query(codes, points[:, n : n + step], cell) for n in range(0, points.shape[1], step)]
+    return torch.cat(answers, 1)
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -207,7 +230,7 @@ class _Run:
     def _hand_on(self, todo: Plan, one: _Started) -> Iterator[Band]:
         for task in one.tasks:
             while not task.done():
-                self._check(threading.Event())
+                self._check_stop()
                 wait([task], timeout=0.2)
             task.result()
         step = todo.band_rows(one.pixels[0].nbytes)
@@ -219,13 +242,19 @@ class _Run:
         with torch.inference_mode():
             try:
                 self._answer(self.model, todo, tile, place, halt)
+                return
             except FloatingPointError:
-                if self.how.exact is None:
-                    raise
-                self.how.notify(
-                    f"rows {tile.top} to {tile.top + tile.height}: overflow, done again in float32"
-                )
+                rows = f"rows {tile.top} to {tile.top + tile.height}"
+            try:
+                if self.how.exact is None or self.how.exact is self.model:
+                    raise FloatingPointError
+                self.how.notify(f"{rows}: the numbers overflowed; done again in float32")
                 self._answer(self.how.exact, todo, tile, place, halt)
+            except FloatingPointError:
+                raise LiifError(
+                    f"{rows}: the model's answer is not a number",
+                    hint="its weights are damaged: try another model",
+                ) from None
 
     def _answer(self, model: Model, todo: Plan, tile: Tile, place: Array, halt: threading.Event) -> None:
         planes = _planes(self.picture, tile)
@@ -264,11 +293,13 @@ class _Run:
         step = block_rows(width * len(prepared.first))
 
         def block(row: int) -> None:
-            self._check(halt)
+            self._check_stop()
+            if halt.is_set():
+                raise Stopped
             with torch.inference_mode():
                 rows = render_rows(prepared, row, min(row + step, height))
-                if prepared.first.dtype != torch.float32 and not bool(torch.isfinite(rows).all()):
-                    raise FloatingPointError("not a number")
+                if not bool(torch.isfinite(rows).all()):
+                    raise FloatingPointError
                 put(row, rows.cpu().numpy())
 
         starts = range(0, height, step)
@@ -285,8 +316,8 @@ class _Run:
                 task.cancel()
             wait(tasks)
 
-    def _check(self, halt: threading.Event) -> None:
-        if halt.is_set() or (self.how.stop and self.how.stop.is_set()):
+    def _check_stop(self) -> None:
+        if self.how.stop and self.how.stop.is_set():
             raise Stopped
 
 
@@ -321,17 +352,3 @@ def _parameter(model: Model) -> torch.Tensor:
 def _use_threads(count: int) -> None:
     torch.set_num_threads(count)
     torch.get_num_threads()  # a new thread takes the process's setting at its first question: ask now
-
-
-def sample(
-    model: Model, codes: Codes, points: Floats, cell: tuple[float, float], *, budget_bytes: int
-) -> torch.Tensor:
-    """`Model.query` for any number of points (B, N, 2), in batches that fit the budget. (B, N, 3)."""
-    spec = model.spec
-    code = spec.encoder.width * (9 if spec.decoder.unfold else 1)
-    unfolded = 2 * codes.feat.numel() // codes.feat.shape[1] * code * codes.feat.element_size()
-    point = len(points) * spec.decoder.taps * (2 * (code + 4) + 3 * max((0, *spec.decoder.hidden))) * 4
-    step = max(1, (budget_bytes - unfolded) // point)
-    with torch.inference_mode():
-        answers = [model.query(codes, points[:, n : n + step], cell) for n in range(0, points.shape[1], step)]
-    return torch.cat(answers, 1)

@@ -61,16 +61,23 @@ def run(
     for folder in {job.output.parent for job in jobs if job.output is not None}:
         if folder.is_dir():
             sweep(folder)  # what a killed run left
-    seats = min(max(1, parallel) * len(upscalers), max(1, len(jobs)))
-    crew: SimpleQueue[_Seat] = SimpleQueue()
-    for n in range(seats):
-        reader = readers[n] if n < len(readers) else Reader()
+    count = min(max(1, parallel) * len(upscalers), max(1, len(jobs)))
+    beside = -(-count // len(upscalers))  # pictures at once on one device
+    seats: SimpleQueue[_Seat] = SimpleQueue()
+    for n in range(count):
         upscaler = upscalers[n % len(upscalers)]
-        share = upscaler.placement.budget_bytes // -(-seats // len(upscalers))
-        crew.put(_Seat(reader=reader, upscaler=upscaler, budget_bytes=share))
+        seats.put(
+            _Seat(
+                reader=readers[n] if n < len(readers) else Reader(),
+                upscaler=upscaler,
+                budget_bytes=upscaler.placement.budget_bytes // beside,
+                # Side by side, a small picture is best left to one thread: no halo, nobody waits.
+                workers=max(1, upscaler.threads // beside),
+            )
+        )
     stop = threading.Event()
-    pool = ThreadPoolExecutor(seats, "liif-job")
-    running = [pool.submit(_ended, job, crew, saving, stop, advance) for job in jobs]
+    pool = ThreadPoolExecutor(count, "liif-job")
+    running = [pool.submit(_ended, job, seats, saving, stop, advance) for job in jobs]
     try:
         for future in as_completed(running):
             result = future.result()
@@ -80,8 +87,8 @@ def run(
     finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
-        while not crew.empty():
-            crew.get().reader.close()
+        while not seats.empty():
+            seats.get().reader.close()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,18 +98,19 @@ class _Seat:
     reader: Reader
     upscaler: Upscaler
     budget_bytes: int
+    workers: int
 
 
 def _ended(
     job: Job,
-    crew: SimpleQueue[_Seat],
+    seats: SimpleQueue[_Seat],
     saving: Saving,
     stop: threading.Event,
     advance: Callable[[Job, int], None],
 ) -> Result:
     """Do one job, whatever happens."""
     start = perf_counter()
-    seat = crew.get()
+    seat = seats.get()
     try:
         if stop.is_set():
             raise Stopped
@@ -122,7 +130,7 @@ def _ended(
         bug = LiifError(f"{job.source.name}: this is a bug of liif: {type(error).__name__}: {error}")
         return replace(job.failed(bug), exit_status=70, traceback=traceback.format_exc())
     finally:
-        crew.put(seat)
+        seats.put(seat)
     seconds = perf_counter() - start
     rate = done.width * done.height / 1e6 / seconds
     return replace(done, seconds=round(seconds, 3), megapixels_per_second=round(rate, 3))
@@ -139,7 +147,11 @@ def _enlarged(
         picture = colour.to_srgb(picture)
     held = _held_bytes(picture, job)
     enlargement = seat.upscaler.prepare(
-        picture, job.target, bits=job.bits, budget_bytes=max(0, seat.budget_bytes - held)
+        picture,
+        job.target,
+        bits=job.bits,
+        budget_bytes=max(0, seat.budget_bytes - held),
+        workers=seat.workers,
     )
     samples = _Samples.of(enlargement, saving.verify)
     tags = Tags.of(enlargement.work, icc=saving.icc != "strip", metadata=saving.metadata == "keep")

@@ -322,6 +322,16 @@ def test_json_is_all_there_is_on_stdout(liif: Liif, capsys: Captured) -> None:
     assert (counts["done"], counts["failed"], counts["output_megapixels"]) == (1, 1, 0.008)
 
 
+def test_a_bar_on_the_terminal_leaves_stdout_alone(
+    liif: Liif, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda stream: stream is sys.stderr)
+    monkeypatch.setenv("TERM", "xterm")
+    assert liif("a.png", "--json") == 0
+    captured = capsys.readouterr()
+    assert lines(captured.out)[0]["input"] == "a.png" and "MP" in captured.err
+
+
 def test_a_dry_run_tells_and_writes_nothing(liif: Liif, capsys: Captured, here: Path) -> None:
     assert liif("a.png", "-s", "4", "--tile", "10", "--dry-run", "-o", "out/") == 0
     out = capsys.readouterr().out
