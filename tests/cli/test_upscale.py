@@ -472,3 +472,26 @@ def test_a_run_that_is_stopped_leaves_no_partial_file_and_can_go_on(
     again = program(weights, "a.png", "-s", "2", "-o", "out/", "--if-exists", "skip", env=env)
     again.communicate(timeout=120)
     assert again.returncode == 0 and listed("out") == ["a.png"] and size("out/a.png") == (88, 60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("scale", "published_db"), [(2, 37.99), (3, 34.40), (4, 32.24)])
+def test_what_a_user_gets_is_as_good_as_published(
+    shared: Path, published: Path, scale: int, published_db: float
+) -> None:
+    from liif_cli.evaluate.protocol import BENCHMARK, Scale, means, pair, score
+
+    data = shared / "benchmarks" / "Set5"
+    low = sorted(str(path) for path in (data / "LR_bicubic" / f"X{scale}").glob("*.png"))
+    assert (
+        main(["upscale", "-m", str(published), "--precision", "fp32", "-s", str(scale), "-o", "out/", *low])
+        == 0
+    )
+    pairs = []
+    for path in low:
+        name = Path(path).name.replace(f"x{scale}.png", ".png")
+        pairs.append(pair(path, read(data / "HR" / name), Scale(x=scale, y=scale), read(Path(path))))
+    saved = {pair.image: read(Path("out") / Path(pair.image).name) for pair in pairs}
+    waiting = iter(saved.values())
+    (mean,) = means(score(lambda *_: next(waiting), pairs, BENCHMARK)).values()
+    assert mean == pytest.approx(published_db, abs=0.03)
