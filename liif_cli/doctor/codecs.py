@@ -12,7 +12,7 @@ import numpy as np
 from liif_cli.errors import LiifError
 from liif_cli.image.formats import FORMATS, Format
 from liif_cli.image.isolate import Reader
-from liif_cli.image.picture import Picture, to_bits, to_unit
+from liif_cli.image.picture import Picture, Samples, to_bits, to_unit
 from liif_cli.image.write import write
 
 Read = Callable[[bytes], Picture]
@@ -102,8 +102,16 @@ def _fault_of_trip(form: Format, given: Picture, read: Read) -> str:
         return f"came back with {back.bits} bits and {'no ' if back.alpha is None else ''}alpha"
     if back.pixels.shape != given.pixels.shape:
         return f"came back with {back.width}x{back.height} pixels"
-    apart = 255 * float(np.abs(to_unit(back.pixels) - to_unit(given.pixels)).mean())
+    apart = max(255 * float(np.abs(to_unit(a) - to_unit(b)).mean()) for a, b in _planes(given, back))
     return f"came back {apart:.1f} levels apart" if apart > (0 if form.lossless else _LOSSY_LEVELS) else ""
+
+
+def _planes(given: Picture, back: Picture) -> list[tuple[Samples, Samples]]:
+    """Colour and colour, alpha and alpha."""
+    pairs = [(given.pixels, back.pixels)]
+    if given.alpha is not None and back.alpha is not None:
+        pairs.append((given.alpha, back.alpha))
+    return pairs
 
 
 def _fault_of_reading(name: str, read: Read) -> str:

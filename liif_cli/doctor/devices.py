@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # A device's float32 may be rounded to 10 bits on the way (TF32); a wrong kernel is far beyond that.
 _APART = 0.02
+_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +81,7 @@ def overlooked_gpu() -> bool:
     import torch
 
     built = torch.version.cuda or getattr(torch.version, "hip", None)
-    return not built and (Path("/proc/driver/nvidia/version").exists() or bool(shutil.which("nvidia-smi")))
+    return not built and (_DRIVER.exists() or bool(shutil.which("nvidia-smi")))
 
 
 def _fault(model: Model, placement: Placement) -> str:

@@ -67,23 +67,24 @@ class Report:
 def examine(folder: Path) -> Report:
     """Look at everything; what fails does not hide the rest. folder: where the user is."""
     problems = unloadable(NEEDED)
+    explained = bool(problems)
     found: dict[str, Any] = {}
-    with _going_on("weights", problems):
+    with _going_on("weights", problems, explained):
         from liif_cli.doctor.weights import weights
 
         found["weights"] = tuple(weights())
-    with _going_on("devices", problems):
+    with _going_on("devices", problems, explained):
         from liif_cli.doctor.devices import devices, overlooked_gpu
 
         found["devices"] = tuple(devices(_default_model(found.get("weights", ()))))
         if overlooked_gpu():
             todo = "install a torch with CUDA: https://pytorch.org/get-started/locally"
             problems.append(Problem(what="there is an NVIDIA GPU, and this torch cannot use it", todo=todo))
-    with _going_on("formats", problems):
+    with _going_on("formats", problems, explained):
         from liif_cli.doctor.codecs import codecs
 
         found["formats"] = tuple(codecs())
-    with _going_on("folders", problems):
+    with _going_on("folders", problems, explained):
         from liif_cli.doctor.places import all_leftovers, places
 
         found["places"] = tuple(places(folder))
@@ -162,14 +163,14 @@ def _of_leftovers(paths: Sequence[Path]) -> Problem:
 
 
 @contextmanager
-def _going_on(what: str, problems: list[Problem]) -> Iterator[None]:
-    """Whatever the block raises becomes a problem, unless it follows from a library that is not there."""
+def _going_on(what: str, problems: list[Problem], explained: bool) -> Iterator[None]:
+    """Whatever the block raises becomes a problem; `explained`: surprises follow from a missing library."""
     try:
         yield
     except LiifError as error:
         problems.append(Problem(what=f"{what}: {error}", todo=error.hint or "report it"))
     except Exception as error:
-        if not problems:
+        if not explained:
             said = f"{what} cannot be looked at: {type(error).__name__}: {error}"
             problems.append(Problem(what=said, todo="`pip install --force-reinstall liif-cli`, or report it"))
 
