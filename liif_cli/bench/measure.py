@@ -69,8 +69,8 @@ def amount(cases: Iterable[Case], setup: Setup) -> float:
 def _load_the_rest(subject: Subject, folder: Path) -> None:
     """A run so small that what it needs is code that is loaded at the first use."""
     source = folder / "small.png"
-    write(picture(8, 8), source)
-    subject.run(source, folder / "large.png", Case(scale=Scale(x=2, y=2), in_size=(8, 8)))
+    write(picture(32, 32), source)
+    subject.run(source, folder / "large.png", Case(scale=Scale(x=2, y=2), in_size=(32, 32)))
 
 
 def _peak_of_a_child(subject: Subject, case: Case) -> int | None:

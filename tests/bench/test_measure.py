@@ -11,7 +11,7 @@ from liif_cli import machine
 from liif_cli.bench import measure as module
 from liif_cli.bench.measure import amount, measure
 from liif_cli.bench.memory import Watch
-from liif_cli.bench.results import Case
+from liif_cli.bench.results import Case, Split
 from liif_cli.bench.subject import Setup, Subject
 from liif_cli.errors import LiifError
 from liif_cli.evaluate.protocol import Scale
@@ -20,8 +20,26 @@ CASE = Case(scale=Scale(x=2, y=2), in_size=(16, 12))
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the mark is Linux's")
 
 
+@pytest.mark.parametrize(
+    ("took", "middle"), [([3.0, 1.0, 2.0], 2.0), ([4.0, 1.0, 3.0, 2.0], 2.0), ([5.0], 5.0)]
+)
+def test_the_median_is_that_of_the_runs_after_the_one_that_warms_up(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch, took: list[float], middle: float
+) -> None:
+    subject.setup = Setup(device="cpu", precision="fp32", threads=2, runs=len(took))
+    splits = [Split(read=0.0, encode=0.0, decode=seconds, write=0.1) for seconds in [0.01, *took]]
+    left = iter(splits)
+    monkeypatch.setattr(module, "_load_the_rest", lambda *_: None)
+    monkeypatch.setattr(subject, "run", lambda *_: next(left))
+    row = measure(subject, CASE)
+    assert next(left, None) is None
+    found = (row.min_s, row.median_s, row.max_s)
+    assert found == pytest.approx((min(took) + 0.1, middle + 0.1, max(took) + 0.1))
+    assert row.split.decode == middle
+
+
 @pytest.mark.parametrize("plain", [False, True])
-def test_a_case_is_run_as_often_as_asked_and_once_before(subject: Subject, plain: bool) -> None:
+def test_a_case_has_a_row_and_its_work_is_told(subject: Subject, plain: bool) -> None:
     setup = Setup(device="cpu", precision="fp32", threads=2, runs=3, plain=plain)
     subject.setup = setup
     told: list[float] = []

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from liif_cli.bench.picture import picture
 from liif_cli.bench.results import Case, Split
 from liif_cli.bench.subject import Setup, Subject, overlap
+from liif_cli.engine.options import Options
 from liif_cli.errors import DeviceError, WeightsError
 from liif_cli.evaluate.protocol import Scale
 from liif_cli.image.read import read
@@ -95,6 +96,17 @@ def test_a_run_knows_what_it_waited_for(
     assert getattr(split, part) >= SLOW_S
     others = {name: getattr(split, name) for name in Split.__dataclass_fields__ if name != part}
     assert max(others.values()) < getattr(split, part), others
+
+
+def test_what_two_workers_encode_at_the_same_time_is_waited_for_once(
+    subject: Subject, files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject.upscaler.options = Options(tile_px=10)  # 4 tiles: two times two
+    subject.run(*files, CASE)
+    slow_encoder(subject, monkeypatch)
+    split = subject.run(*files, CASE)
+    assert split.encode == pytest.approx(2 * SLOW_S, rel=0.5)
+    assert split.decode >= 0
 
 
 @given(spans, spans, moments)
