@@ -26,6 +26,7 @@ def tables(rows: Sequence[Row], found: Sequence[Change] = ()) -> list[Table]:
 def plot(rows: Sequence[Row], path: Path, *, overwrite: bool = False) -> None:
     """Time (median, fastest, slowest) and peak memory over the size of the result; whole or absent."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     figure = Figure(figsize=(6.4, 6.4), dpi=150, layout="constrained")
     time, memory = figure.subplots(2, 1, sharex=True)
@@ -41,7 +42,11 @@ def plot(rows: Sequence[Row], path: Path, *, overwrite: bool = False) -> None:
     time.set(xscale="log", yscale="log", ylabel="seconds, PNG to PNG")
     time.legend(frameon=False, fontsize="small")
     memory.set(xlabel="megapixels of the result", ylabel="peak memory, MiB")
-    memory.set_ylim(bottom=0)
+    known = [row.peak_bytes for row in rows if row.peak_bytes]
+    memory.set_ylim(0, 1.15 * max(known, default=1 << 20) / 2**20)
+    for axis in (time.xaxis, time.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
     for axes in (time, memory):
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
