@@ -57,7 +57,10 @@ class Decoder(nn.Module):
     def query(self, codes: Codes, points: Floats, cell: tuple[float, float] | Floats) -> Tensor:
         """Colour at `points` (B, N, 2), (y, x) in input pixels; see `Model.query`. (B, N, 3)."""
         taps = list(_taps(codes, points, ensemble=self.spec.ensemble))
-        inputs = [self._input(codes, tap, cell) for tap in taps]
+        feat = codes.feat
+        if self.spec.unfold:  # eq. 3: channel order c * 9 + row * 3 + column, as torch's unfold gives
+            feat = F.unfold(feat, 3, padding=1).view(len(feat), -1, *feat.shape[2:])
+        inputs = [self._input(feat, tap, cell) for tap in taps]
         if self.spec.kind == "liif":
             answer = sum_of(tap.weight * self._mlp(x) for tap, x in zip(taps, inputs, strict=True))
             return answer * 0.5 + 0.5
@@ -65,11 +68,8 @@ class Decoder(nn.Module):
         first = sum_of(tap.weight * F.relu(self.linears[0](x)) for tap, x in zip(taps, inputs, strict=True))
         return self._mlp(first, after=1) * 0.5 + _bilinear(codes, points)
 
-    def _input(self, codes: Codes, tap: _Tap, cell: tuple[float, float] | Floats) -> Tensor:
-        """(B, N, inputs of the first layer) for one of the taps."""
-        feat = codes.feat
-        if self.spec.unfold:  # eq. 3: channel order c * 9 + row * 3 + column, as torch's unfold gives
-            feat = F.unfold(feat, 3, padding=1).view(len(feat), -1, *feat.shape[2:])
+    def _input(self, feat: Tensor, tap: _Tap, cell: tuple[float, float] | Floats) -> Tensor:
+        """(B, N, inputs of the first layer) for one of the taps, from codes as the layer takes them."""
         # One input pixel is two units: the [-1, 1] picture, times its size.
         parts = [_pick(feat, tap.index), 2 * tap.offset]
         if self.spec.cell:
