@@ -34,7 +34,7 @@ class Model(nn.Module):
         `spec.encoder.radius_px` beyond it, or up to the border of the whole.
         """
         # A picture in float32 is centred before it is rounded to a lower precision: it loses less.
-        feat = self.encoder(((picture - 0.5) / 0.5).to(self.decoder.layers[0].weight.dtype))
+        feat = self.encoder(((picture - 0.5) / 0.5).to(self.decoder.linears[0].weight.dtype))
         height, width = int(picture.shape[2]), int(picture.shape[3])
         return Codes(feat=feat, picture=picture, top=top, left=left, full=full or (height, width))
 
