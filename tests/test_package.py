@@ -38,7 +38,9 @@ def run(code: str, *, path: Path, cwd: Path) -> str:
     ).stdout
 
 
-def test_the_wheel_carries_the_weights_but_no_states_of_training_and_no_examples(unpacked_wheel: Path) -> None:
+def test_the_wheel_carries_the_weights_but_no_states_of_training_and_no_examples(
+    unpacked_wheel: Path,
+) -> None:
     carried = {path.name for path in (unpacked_wheel / "liif_cli" / "_weights").iterdir()}
     here = {path.name for path in (ROOT / "weights").iterdir()} - {"__pycache__"}
     assert "catalog.toml" in carried
