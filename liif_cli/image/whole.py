@@ -112,21 +112,22 @@ def _create(folder: Path) -> BinaryIO:
             file = path.open("x+b")
         except FileExistsError:
             continue
-        _lock(file.fileno())
+        # A sweeper may hold the lock for a moment: without waiting for it, it could still remove the file.
+        _lock(file.fileno(), wait=True)
         if path.exists():
             return file
         file.close()  # a sweep came between the opening and the lock
     raise OSError(errno.EEXIST, "no temporary name is free", str(folder))
 
 
-def _lock(descriptor: int) -> bool:
+def _lock(descriptor: int, *, wait: bool = False) -> bool:
     """Try to lock an open file; False when another holds it or the file system has no locks."""
     if os.name == "nt":
         return True  # an open file cannot be removed there: opening is the lock
     import fcntl
 
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError:
         return False
     return True
