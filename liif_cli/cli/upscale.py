@@ -54,6 +54,7 @@ def upscale(
     format: opt.Format = None,
     quality: opt.Quality = None,
     lossless: opt.Lossless = False,
+    pyramid: opt.Pyramid = False,
     bits: opt.Bits = None,
     icc: opt.Icc = "keep",
     metadata: opt.Metadata = "keep",
@@ -98,6 +99,7 @@ def upscale(
         else sizes.parse_pixels(max_input_pixels, option="--max-input-pixels"),
         bits=bits,
         flat=alpha == "drop",
+        pyramid=pyramid,
     )
     how = _How(
         model=model,
@@ -112,6 +114,7 @@ def upscale(
         saving=Saving(
             quality=quality,
             lossless=lossless,
+            pyramid=pyramid,
             icc=icc,
             metadata=metadata,
             max_input_pixels=rules.max_input_pixels,

@@ -138,6 +138,9 @@ Quality = Annotated[
     ),
 ]
 Lossless = Annotated[bool, _option(_FORM, "--lossless", help="Lossless webp.")]
+Pyramid = Annotated[
+    bool, _option(_FORM, "--pyramid", help="TIFF in tiles with smaller copies, for viewers of huge pictures.")
+]
 Bits = Annotated[
     int | None,
     _option(_FORM, metavar="8|16", help="Bits a sample. Default: the input's, if the format can hold them."),

@@ -125,7 +125,7 @@ class Job:
 @dataclass(frozen=True, kw_only=True)
 class Rules:
     """What a job must keep to. bits: 8, 16 or None = the input's. flat: transparency is dropped.
-    budget_bytes: what a writer that cannot stream may hold."""
+    pyramid: only where the format can. budget_bytes: what a writer that cannot stream may hold."""
 
     if_exists: IfExists = "error"
     only_enlarge: bool = False
@@ -134,6 +134,7 @@ class Rules:
     budget_bytes: int | None = None
     bits: int | None = None
     flat: bool = False
+    pyramid: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +146,7 @@ class Saving:
 
     quality: int | None = None
     lossless: bool = False
+    pyramid: bool = False
     icc: Literal["keep", "srgb", "strip"] = "keep"
     metadata: Literal["keep", "strip"] = "keep"
     max_input_pixels: int | None = None
@@ -199,13 +201,14 @@ def _planned(
             )
         alpha = header.alpha and not rules.flat
         bits, notes = _depth(header, format, rules)
-        if not (through and format == header.format):
+        if not (through and format == header.format) or rules.pyramid:
             formats.check(
                 format,
                 width=header.width if through else layout.width,
                 height=header.height if through else layout.height,
                 bits=bits,
                 alpha=alpha,
+                pyramid=rules.pyramid,
                 budget_bytes=rules.budget_bytes,
             )
     except LiifError as error:

@@ -191,7 +191,9 @@ def _write(
         alpha=enlargement.alpha,
         bits=job.bits,
     )
-    encoding = Encoding(format=job.format, quality=saving.quality, lossless=saving.lossless)
+    encoding = Encoding(
+        format=job.format, quality=saving.quality, lossless=saving.lossless, pyramid=saving.pyramid
+    )
     target: Path | BinaryIO = sys.stdout.buffer
     if job.output is not None:
         _make_folder(job.output.parent)
@@ -229,7 +231,7 @@ def _shrinking(enlargement: Enlargement) -> tuple[str, ...]:
 def _is_asked_for(job: Job, seat: _Seat, saving: Saving) -> bool:
     """Whether the input, that is large enough, is also otherwise what the result shall be."""
     same = (job.header.format, job.header.bits) == (job.format, job.bits)
-    whole = saving.icc == "keep" and saving.metadata == "keep"
+    whole = saving.icc == "keep" and saving.metadata == "keep" and not saving.pyramid
     return same and whole and not (job.header.alpha and seat.upscaler.options.alpha == "drop")
 
 
@@ -247,6 +249,7 @@ def _converted(job: Job, seat: _Seat, saving: Saving) -> Result:
         bits=job.bits,
         quality=saving.quality,
         lossless=saving.lossless,
+        pyramid=saving.pyramid,
         icc=saving.icc,
         metadata=saving.metadata,
         overwrite=job.overwrite,

@@ -18,6 +18,7 @@ class Format:
     quality:   used where none is asked for; 0: the format has no such thing.
     streams:   can be written band by band in little memory, however large the picture is.
     bytes_per_sample: size of the file per 8-bit sample of a photo, for estimates.
+    pyramid:   can lie in tiles with smaller copies beside it, for viewers of very large pictures.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Format:
     quality: int
     lossless: bool
     bytes_per_sample: float
+    pyramid: bool = False
 
 
 FORMATS: dict[str, Format] = {
@@ -55,6 +57,7 @@ FORMATS: dict[str, Format] = {
             quality=0,
             lossless=True,
             bytes_per_sample=0.7,
+            pyramid=True,
         ),
         Format(
             name="jpeg",
@@ -120,6 +123,7 @@ def check(
     height: int,
     bits: int = 8,
     alpha: bool = False,
+    pyramid: bool = False,
     budget_bytes: int | None = None,
 ) -> None:
     """Raise PictureError, naming a format that can, if `format` cannot hold such a picture.
@@ -127,7 +131,15 @@ def check(
     With `budget_bytes`, a format that has to hold the whole picture in memory must fit into it.
     """
     format = named(format) if isinstance(format, str) else format
-    refuses = partial(_why_not, width=width, height=height, bits=bits, alpha=alpha, budget_bytes=budget_bytes)
+    refuses = partial(
+        _why_not,
+        width=width,
+        height=height,
+        bits=bits,
+        alpha=alpha,
+        pyramid=pyramid,
+        budget_bytes=budget_bytes,
+    )
     if reason := refuses(format):
         able = [f.name for f in FORMATS.values() if not refuses(f)]
         hint = f"{' and '.join(able)} can: choose one with --format" if able else "no format can hold that"
@@ -135,7 +147,14 @@ def check(
 
 
 def _why_not(
-    format: Format, *, width: int, height: int, bits: int, alpha: bool, budget_bytes: int | None
+    format: Format,
+    *,
+    width: int,
+    height: int,
+    bits: int,
+    alpha: bool,
+    pyramid: bool,
+    budget_bytes: int | None,
 ) -> str:
     if max(width, height) > format.max_side:
         return f"{width}x{height} pixels, and it ends at {format.max_side:,} a side"
@@ -143,6 +162,8 @@ def _why_not(
         return f"{bits} bits a sample, and it holds {format.bits[-1]}"
     if alpha and not format.alpha:
         return "it has transparency, and this format has none"
+    if pyramid and not format.pyramid:
+        return "a pyramid is asked for"
     if budget_bytes is not None and not format.streams:
         needed = width * height * (4 if alpha else 3) * 3  # samples, the encoder's planes and its output
         if needed > budget_bytes:

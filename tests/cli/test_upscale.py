@@ -281,6 +281,22 @@ def test_names_formats_and_depth(liif: Liif) -> None:
     assert np.array_equal(read(Path("l.webp")).pixels, read(Path("l.png")).pixels)
 
 
+def test_a_pyramid_is_a_tiff_or_is_refused(liif: Liif, capsys: Captured) -> None:
+    from PIL import Image
+
+    assert liif("a.png", "--pyramid", "-s", "20", "-o", "large.tif") == 0
+    assert liif("a.png", "-s", "20", "-o", "plain.tif") == 0
+    with Image.open("large.tif") as levels, Image.open("plain.tif") as plain:
+        assert levels.n_frames > 1 == plain.n_frames
+        assert np.array_equal(np.array(levels), np.array(plain))
+    assert liif("a.png", "--pyramid", "-o", "b.png") == 1
+    assert "hint: tiff can" in capsys.readouterr().err
+    # Also where no pixel is to be computed: the same picture as a pyramid is not a copy of the file.
+    assert liif("plain.tif", "--pyramid", "--size", "40", "--only-enlarge", "-o", "same.tif") == 0
+    with Image.open("same.tif") as levels:
+        assert levels.n_frames > 1
+
+
 def test_the_input_is_never_written_over(liif: Liif, capsys: Captured) -> None:
     before = Path("a.png").read_bytes()
     assert liif("a.png", "-o", "a.png", "-y") == 1
