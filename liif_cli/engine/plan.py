@@ -38,8 +38,6 @@ _TILE_WORK = 300_000_000
 # The most that is handed on at once: rows, and bytes.
 _BAND_ROWS = 64
 _BAND_BYTES = 8 << 20
-# Pixels a worker renders at a time (nn.grid.BLOCK_PIXELS), unless a single row is longer.
-_BLOCK_PIXELS = 4096
 # Per worker beside the arrays: scratch space of the libraries, and what their allocators keep.
 _SCRATCH_BYTES = 24 << 20
 
@@ -79,9 +77,11 @@ class Band:
 @dataclass(frozen=True, kw_only=True)
 class Load:
     """What one pixel costs, apart from the model: planes of three channels that run through the model
-    (colour, alpha), bytes of a number on the way, bytes of a finished pixel, times it is done (TTA)."""
+    (colour, alpha), pixels a worker renders at a time (unless a single row is longer; nn.grid.BLOCK_PIXELS),
+    bytes of a number on the way, bytes of a finished pixel, times it is done (TTA)."""
 
     planes: int = 1
+    block_px: int = 4096
     item_bytes: int = 4
     out_bytes: int = 12
     times: int = 1
@@ -89,7 +89,8 @@ class Load:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A partition of a window. strip_rows x tile_columns: output pixels of a full tile.
+    """A partition of a window. strip_rows x tile_columns: output pixels of a full tile; block_px: pixels
+    of it that are rendered at a time.
 
     peak_bytes: upper bound of what computing holds at once.
     encoded_px, rendered_px: input pixels through the encoder, output pixels through the decoder, with
@@ -102,6 +103,7 @@ class Plan:
     tile_columns: int
     shared: Shared
     workers: int
+    block_px: int
     peak_bytes: int
     encoded_px: int
     rendered_px: int
@@ -177,7 +179,7 @@ def plan(
         found = fitting
     fastest = min(choice.work for choice in found)
     best = min((c for c in found if c.work <= fastest * _AS_GOOD), key=lambda c: c.peak_bytes)
-    return best.plan(spec, grid, workers)
+    return best.plan(spec, grid, workers, load)
 
 
 def halved(too_large: Plan, load: Load) -> Plan | None:
@@ -187,7 +189,7 @@ def halved(too_large: Plan, load: Load) -> Plan | None:
         return None
     spec, grid, workers = too_large.spec, too_large.grid, too_large.workers
     choice = _Choice.of(spec, grid, load, workers, rows, columns, too_large.shared)
-    return choice.plan(spec, grid, workers)
+    return choice.plan(spec, grid, workers, load)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,7 +229,7 @@ class _Choice:
             rendered_px=grid.height * grid.width * load.planes * load.times,
         )
 
-    def plan(self, spec: ModelSpec, grid: Grid, workers: int) -> Plan:
+    def plan(self, spec: ModelSpec, grid: Grid, workers: int, load: Load) -> Plan:
         return Plan(
             spec=spec,
             grid=grid,
@@ -235,6 +237,7 @@ class _Choice:
             tile_columns=self.columns,
             shared=self.shared,
             workers=workers,
+            block_px=load.block_px,
             peak_bytes=self.peak_bytes,
             encoded_px=self.encoded_px,
             rendered_px=self.rendered_px,
@@ -280,7 +283,7 @@ def _peak(
     picture = in_px * 3 * (4 + item)
     encode = in_px * (_layers_held(spec.encoder) * spec.encoder.width * item)
     prepared = in_px * (spec.encoder.width + 2 * first) * item + columns * 4 * first * item
-    block_px = max(_BLOCK_PIXELS, columns * load.planes)
+    block_px = min(max(load.block_px, columns * load.planes), rows * columns * load.planes)
     # Of one pixel: picked columns, a tap, two steps through the layers, the weighted tap and the sum.
     block = block_px * (6 * max((first, *spec.decoder.hidden)) * item + 64) + _SCRATCH_BYTES
     averaged = rows * columns * load.planes * 12 if load.times > 1 else 0

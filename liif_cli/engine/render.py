@@ -15,22 +15,28 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
+from liif_cli.engine.landing import Landing
 from liif_cli.engine.plan import Band, Load, Plan, Strip, Tile, halved, plan
 from liif_cli.engine.turns import ALL, UPRIGHT, Turn
 from liif_cli.errors import DeviceError, LiifError
-from liif_cli.image.picture import Picture, quantize, to_unit
+from liif_cli.image.picture import Picture, to_unit
 from liif_cli.nn.coords import Floats, Grid
 from liif_cli.nn.decoders import Codes
-from liif_cli.nn.grid import Prepared, block_rows, prepare, render_rows
+from liif_cli.nn.grid import BLOCK_PIXELS, Prepared, prepare, render_rows
 from liif_cli.nn.model import Model
 
 Array = npt.NDArray[Any]
+
+# Pixels a GPU makes at a time: enough to keep it busy, few enough to lie beside a tile.
+_DEVICE_BLOCK_PIXELS = 1 << 17
 
 
 class Stopped(Exception):
@@ -88,9 +94,11 @@ class Rendering:
 def load_of(picture: Picture, model: Model, how: Rendering) -> Load:
     """What a pixel of `picture` costs beside the model, for the plan."""
     channels = picture.channels + (picture.alpha is not None)
+    parameter = _parameter(model)
     return Load(
         planes=1 if picture.alpha is None else 2,
-        item_bytes=_parameter(model).element_size(),
+        block_px=BLOCK_PIXELS if parameter.device.type == "cpu" else _DEVICE_BLOCK_PIXELS,
+        item_bytes=parameter.element_size(),
         out_bytes=channels * (how.depth or 32) // 8,
         times=8 if how.tta else 1,
     )
@@ -153,7 +161,7 @@ def render(
 
 def sample(
     model: Model, codes: Codes, points: Floats, cell: tuple[float, float], *, budget_bytes: int
-) -> torch.Tensor:
+) -> Tensor:
     """`Model.query` for any number of points (B, N, 2), in batches that fit the budget. (B, N, 3)."""
     spec = model.spec
     code = spec.encoder.width * (9 if spec.decoder.unfold else 1)
@@ -260,9 +268,14 @@ class _Run:
         planes = _planes(self.picture, tile)
         if not self.how.tta:
             prepared = self._prepare(model, todo.grid, tile, planes, UPRIGHT)
-            self._blocks(
-                todo, prepared, halt, lambda row, block: _put(place[row : row + block.shape[1]], block)
-            )
+
+            def finish(rows: Tensor) -> Tensor:
+                return _stored(rows, place.shape[-1], self.how.depth)
+
+            def put(row: int, block: Array) -> None:
+                place[row : row + len(block)] = block
+
+            self._blocks(todo, prepared, halt, finish, put)
             return
         mean = np.zeros((len(planes), tile.height, tile.width, 3), np.float32)
         for turn in ALL:
@@ -271,8 +284,9 @@ class _Run:
             def add(row: int, block: Array, there: Array = there) -> None:
                 there[:, row : row + block.shape[1]] += block / len(ALL)
 
-            self._blocks(todo, self._prepare(model, todo.grid, tile, planes, turn), halt, add)
-        _put(place, mean)
+            prepared = self._prepare(model, todo.grid, tile, planes, turn)
+            self._blocks(todo, prepared, halt, lambda rows: rows, add)
+        place[:] = _stored(torch.from_numpy(mean), place.shape[-1], self.how.depth).numpy()
 
     def _prepare(self, model: Model, grid: Grid, tile: Tile, planes: Array, turn: Turn) -> Prepared:
         """Encode one tile, turned, and do all that is done per input pixel."""
@@ -286,28 +300,41 @@ class _Run:
         return prepare(model, codes, window)
 
     def _blocks(
-        self, todo: Plan, prepared: Prepared, halt: threading.Event, put: Callable[[int, Array], None]
+        self,
+        todo: Plan,
+        prepared: Prepared,
+        halt: threading.Event,
+        finish: Callable[[Tensor], Tensor],
+        put: Callable[[int, Array], None],
     ) -> None:
-        """All rows of the prepared window, in blocks; on all workers if the plan says so."""
-        height, width = prepared.grid.height, prepared.grid.width
-        step = block_rows(width * len(prepared.first))
+        """All rows of the prepared window, in blocks; on all workers if the plan says so.
 
-        def block(row: int) -> None:
+        finish: what is done with them where they are made; put: takes them on the host.
+        """
+        height, width = prepared.grid.height, prepared.grid.width
+        step = max(1, todo.block_px // (width * len(prepared.first)))
+
+        def block(row: int, landing: Landing) -> None:
             self._check_stop()
             if halt.is_set():
                 raise Stopped
             with torch.inference_mode():
                 rows = render_rows(prepared, row, min(row + step, height))
-                if not bool(torch.isfinite(rows).all()):
-                    raise FloatingPointError
-                put(row, rows.cpu().numpy())
+                landing.bring(finish(rows), torch.isfinite(rows).all(), partial(put, row))
+
+        def alone(row: int) -> None:
+            landing = Landing(prepared.first.device)
+            block(row, landing)
+            landing.finish()
 
         starts = range(0, height, step)
         if todo.shared == "tiles":
+            landing = Landing(prepared.first.device)
             for row in starts:
-                block(row)
+                block(row, landing)
+            landing.finish()
             return
-        tasks = [self.crew.workers.submit(block, row) for row in starts]
+        tasks = [self.crew.workers.submit(alone, row) for row in starts]
         try:
             for task in tasks:
                 task.result()
@@ -334,18 +361,24 @@ def _planes(picture: Picture, tile: Tile) -> Array:
     return planes
 
 
-def _put(place: Array, planes: Array) -> None:
-    """Finish pixels: `planes` (B, rows, columns, 3) float32 into `place` (rows, columns, channels)."""
-    colours = place.shape[-1] - (len(planes) - 1)
+def _stored(planes: Tensor, channels: int, depth: int | None) -> Tensor:
+    """Finite answers (B, rows, columns, 3) as pixels (rows, columns, channels): alpha last, and rounded
+    as `image.picture.quantize` does it, here where they were made: what has to travel is smaller then.
+    16 bits come as int32."""
+    colours = channels - (len(planes) - 1)
     # A grey value is the mean of the three answers that it got.
-    parts = [planes[0] if colours == 3 else planes[0].mean(-1, keepdims=True)]
-    parts += [alpha.mean(-1, keepdims=True) for alpha in planes[1:]]
-    for part, channels in zip(parts, (slice(0, colours), slice(colours, None)), strict=False):
-        exact = place.dtype == np.float32
-        place[..., channels] = part if exact else quantize(part, 8 * place.dtype.itemsize)
+    parts = [planes[0] if colours == 3 else planes[0].mean(-1, keepdim=True)]
+    parts += [alpha.mean(-1, keepdim=True) for alpha in planes[1:]]
+    values = parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+    if depth is None:
+        return values
+    top = 2**depth - 1
+    # float32 holds 65535.5 exactly, so cutting off the fraction rounds half up in both depths.
+    levels: Tensor = (values * top).add_(0.5).clamp_(0, top)
+    return levels.to(torch.uint8 if depth == 8 else torch.int32)
 
 
-def _parameter(model: Model) -> torch.Tensor:
+def _parameter(model: Model) -> Tensor:
     return next(iter(model.parameters()))
 
 

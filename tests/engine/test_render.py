@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,11 @@ from hypothesis import strategies as st
 
 from liif_cli.engine import render as rendering
 from liif_cli.engine.device import moved
+from liif_cli.engine.landing import Landing
 from liif_cli.engine.plan import plan
 from liif_cli.engine.render import Crew, Rendering, Stopped, load_of, render, sample
 from liif_cli.errors import DeviceError, LiifError
-from liif_cli.image.picture import Picture
+from liif_cli.image.picture import Picture, quantize
 from liif_cli.nn.coords import Grid
 from liif_cli.nn.grid import render_grid
 from liif_cli.nn.model import Model, build
@@ -148,6 +150,34 @@ def test_a_self_ensemble_is_not_the_plain_answer(tiny_model: Model, photo: Pictu
     grid = Grid.whole(photo.height, photo.width, 61, 97)
     difference = whole(tiny_model, photo, grid, crew, tta=True) - whole(tiny_model, photo, grid, crew)
     assert np.abs(difference).max() > 1e-4
+
+
+@pytest.mark.parametrize("depth", [None, 8, 16])
+def test_rows_that_arrive_later_make_the_same_picture(
+    tiny_model: Model, photo: Picture, crew: Crew, monkeypatch: pytest.MonkeyPatch, depth: int | None
+) -> None:
+    # As on a GPU, but for where the rows are: in larger blocks, copied behind the work.
+    veiled = replace(photo, alpha=photo.pixels[..., 1])
+    grid = Grid.whole(photo.height, photo.width, 150, 131)
+    wanted = whole(tiny_model, veiled, grid, crew, tile_px=16, depth=depth)
+    monkeypatch.setattr(rendering, "Landing", partial(Landing, behind=True))
+    for block_px in (1, 1000, 1 << 17):
+        monkeypatch.setattr(rendering, "BLOCK_PIXELS", block_px)
+        got = whole(tiny_model, veiled, grid, crew, tile_px=16, depth=depth)
+        tolerance = FLOAT_TOLERANCE if depth is None else 1
+        assert np.abs(got.astype(np.float64) - wanted).max() <= tolerance
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_levels_are_those_of_quantize(depth: int) -> None:
+    top = 2**depth - 1
+    exact = np.arange(0, top + 1, max(1, top // 5000), dtype=np.float32) / top
+    near = [exact, np.nextafter(exact, 2), exact + np.float32(0.5 / top), exact - 2, exact + 2]
+    values = np.concatenate(near).astype(np.float32)
+    planes = torch.from_numpy(np.repeat(values, 3).reshape(1, 1, -1, 3))
+    assert np.array_equal(
+        rendering._stored(planes, 3, depth).numpy(), quantize(planes[0].numpy(), depth).astype(int)
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
