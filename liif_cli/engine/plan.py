@@ -77,7 +77,7 @@ class Band:
 @dataclass(frozen=True, kw_only=True)
 class Load:
     """What one pixel costs, apart from the model: planes of three channels that run through the model
-    (colour, alpha), pixels a worker renders at a time (unless a single row is longer; nn.grid.BLOCK_PIXELS),
+    (colour, alpha), pixels a worker renders at a time (unless a single row is longer),
     bytes of a number on the way, bytes of a finished pixel, times it is done (TTA)."""
 
     planes: int = 1

@@ -30,13 +30,10 @@ from liif_cli.errors import DeviceError, LiifError
 from liif_cli.image.picture import Picture, to_unit
 from liif_cli.nn.coords import Floats, Grid
 from liif_cli.nn.decoders import Codes
-from liif_cli.nn.grid import BLOCK_PIXELS, Prepared, prepare, render_rows
+from liif_cli.nn.grid import Prepared, block_pixels, prepare, render_rows
 from liif_cli.nn.model import Model
 
 Array = npt.NDArray[Any]
-
-# Pixels a GPU makes at a time: enough to keep it busy, few enough to lie beside a tile.
-_DEVICE_BLOCK_PIXELS = 1 << 17
 
 
 class Stopped(Exception):
@@ -97,7 +94,7 @@ def load_of(picture: Picture, model: Model, how: Rendering) -> Load:
     parameter = _parameter(model)
     return Load(
         planes=1 if picture.alpha is None else 2,
-        block_px=BLOCK_PIXELS if parameter.device.type == "cpu" else _DEVICE_BLOCK_PIXELS,
+        block_px=block_pixels(parameter.device),
         item_bytes=parameter.element_size(),
         out_bytes=channels * (how.depth or 32) // 8,
         times=8 if how.tta else 1,

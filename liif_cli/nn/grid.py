@@ -22,9 +22,11 @@ from liif_cli.nn.coords import AxisTaps, Grid, Whole
 from liif_cli.nn.decoders import Codes, sum_of
 from liif_cli.nn.model import Model
 
-# Pixels a block should hold: with these the 256-wide layers of the paper stay in a 1 MiB cache and
-# matrix products are still large enough for full speed (1,024 to 4,096 rows).
-BLOCK_PIXELS = 4096
+# Pixels a block should hold on a CPU: with these the 256-wide layers of the paper stay in a 1 MiB cache
+# and matrix products are still large enough for full speed (1,024 to 4,096 rows).
+_CACHED_PIXELS = 4096
+# ... and on a GPU: enough to keep it busy, few enough to lie beside a tile.
+_BUSY_PIXELS = 1 << 17
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,14 +103,14 @@ def prepare(model: Model, codes: Codes, grid: Grid) -> Prepared:
 def render_grid(model: Model, codes: Codes, grid: Grid) -> Tensor:
     """The window of `grid`, (B, height, width, 3) float32, values about 0 to 1, not clamped."""
     prepared = prepare(model, codes, grid)
-    step = block_rows(grid.width * len(codes.feat))
+    step = max(1, block_pixels(codes.feat.device) // (grid.width * len(codes.feat)))
     starts = range(0, grid.height, step)
     return torch.cat([render_rows(prepared, a, min(a + step, grid.height)) for a in starts], 1)
 
 
-def block_rows(width: int) -> int:
-    """How many rows of `width` pixels make a good block."""
-    return max(1, BLOCK_PIXELS // width)
+def block_pixels(device: torch.device) -> int:
+    """How many pixels make a good block."""
+    return _CACHED_PIXELS if device.type == "cpu" else _BUSY_PIXELS
 
 
 def render_rows(prepared: Prepared, start: int, stop: int) -> Tensor:

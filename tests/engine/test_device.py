@@ -99,6 +99,28 @@ def test_a_lower_precision_must_be_good_and_faster(
     assert found.dtype == dtype and "dB from float32" in found.because
 
 
+@pytest.mark.parametrize(
+    ("half", "brain", "dtype"),
+    [
+        ((0.0005, 3.0), (0.001, 3.2), "bfloat16"),
+        ((0.0005, 3.3), (0.001, 3.2), "float16"),
+        ((0.0005, 3.0), (0.1, 9.0), "float16"),
+        ((float("inf"), 3.0), (0.001, 2.0), "bfloat16"),
+        ((0.1, 3.0), (0.1, 3.0), "float32"),
+    ],
+)
+def test_of_two_lower_precisions_the_faster_good_one_is_taken(
+    monkeypatch: pytest.MonkeyPatch, half: tuple[float, float], brain: tuple[float, float], dtype: str
+) -> None:
+    def probe(model: Model, where: str, name: str) -> tuple[float, torch.Tensor]:
+        error, gain = {"float32": (0.0, 1.0), "float16": half, "bfloat16": brain}[name]
+        return 1 / gain, torch.full((9,), 0.5 + error)
+
+    monkeypatch.setattr(device, "_probe", probe)
+    found = device._tried(build(TINY["edsr"], seed=1), "cuda:1")
+    assert found[0] == dtype and found[1].startswith(dtype)
+
+
 def test_a_finding_is_remembered_for_these_weights_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
     _speeds(monkeypatch, 0.001, 2.0, made)
@@ -119,6 +141,8 @@ def test_a_broken_memory_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_operation_that_is_missing_means_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     def probe(model: Model, where: str, dtype: str) -> tuple[float, torch.Tensor]:
+        if dtype == "float32":
+            return 1.0, torch.zeros(9)
         raise RuntimeError("not implemented for 'BFloat16'")
 
     monkeypatch.setattr(device, "_probe", probe)

@@ -162,7 +162,7 @@ def test_rows_that_arrive_later_make_the_same_picture(
     wanted = whole(tiny_model, veiled, grid, crew, tile_px=16, depth=depth)
     monkeypatch.setattr(rendering, "Landing", partial(Landing, behind=True))
     for block_px in (1, 1000, 1 << 17):
-        monkeypatch.setattr(rendering, "BLOCK_PIXELS", block_px)
+        monkeypatch.setattr(rendering, "block_pixels", {torch.device("cpu"): block_px}.__getitem__)
         got = whole(tiny_model, veiled, grid, crew, tile_px=16, depth=depth)
         tolerance = FLOAT_TOLERANCE if depth is None else 1
         assert np.abs(got.astype(np.float64) - wanted).max() <= tolerance
