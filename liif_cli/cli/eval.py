@@ -55,6 +55,15 @@ def eval_(
             help="Also measured: bicubic, lanczos, x4-lanczos (each model's own x4, resampled), or none.",
         ),
     ] = "bicubic,lanczos,x4-lanczos",
+    tta: Annotated[
+        bool,
+        typer.Option(
+            "--tta",
+            "-x",
+            rich_help_panel=_MODEL,
+            help="Each model also as the mean of eight flips and turns, and what it gains.",
+        ),
+    ] = False,
     scales: Annotated[
         str | None,
         typer.Option(
@@ -203,6 +212,7 @@ def eval_(
                     precision=precision,
                     memory=memory,
                     saved=protocol == "file",
+                    tta=tta,
                     stack=stack,
                 ),
                 baselines=_words(baseline),
@@ -255,45 +265,58 @@ class _Say:
 
 @dataclass(frozen=True, kw_only=True)
 class _Models:
-    """The models asked for, before they are loaded. saved: results are wanted as a file has them."""
+    """The models asked for, before they are loaded. saved: results are wanted as a file has them. tta: each
+    also as the mean of eight flips and turns."""
 
     names: tuple[str, ...]
     device: str
     precision: str
     memory: str | None
     saved: bool
+    tta: bool
     stack: ExitStack
 
     def load(self, say: _Say) -> list[Contestant]:
         """All of them; they end with the stack."""
         from liif_cli.weights import catalog
 
-        return [self._load(name, say) for name in dict.fromkeys(self.names or (catalog.default(),))]
+        names = dict.fromkeys(self.names or (catalog.default(),))
+        ways = (False, True) if self.tta else (False,)
+        return [self._load(name, say, tta=tta) for name in names for tta in ways]
 
-    def _load(self, name: str, say: _Say) -> Contestant:
+    def _load(self, name: str, say: _Say, *, tta: bool) -> Contestant:
         import hashlib
 
-        from liif_cli.api import Upscaler
+        from liif_cli.api import Options, Upscaler
+        from liif_cli.evaluate.results import ensemble_name
         from liif_cli.evaluate.run import Contestant
         from liif_cli.weights import fetch
 
         with fetch.local(name, notify=say.note).open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()[:16]
         upscaler = self.stack.enter_context(
-            Upscaler(name, device=self.device, precision=self.precision, memory=self.memory)
+            Upscaler(
+                name,
+                device=self.device,
+                precision=self.precision,
+                memory=self.memory,
+                options=Options(tta=tta),
+            )
         )
         say.detail(f"{name}: {upscaler.placement.because}")
         # Floats are always computed in float32 unless told otherwise; `auto` is for 8-bit results.
         exact = self.precision == "auto" and not self.saved
         dtype = "float32" if exact else upscaler.placement.dtype
         spec = upscaler.spec
+        times = 8 if tta else 1
         given, asked = spec.multiply_adds_per_input_pixel, spec.multiply_adds_per_output_pixel
         return Contestant(
-            name=name,
+            name=ensemble_name(name) if tta else name,
             upscale=partial(upscaler.upscale, as_float=not self.saved),
             sha256=sha256,
             precision=_PRECISIONS.get(dtype, dtype),
-            cost=lambda input_px, output_px: given * input_px + asked * output_px,
+            cost=lambda input_px, output_px: times * (given * input_px + asked * output_px),
+            derived=tta,
         )
 
 
@@ -459,14 +482,14 @@ def _kept(path: Path, models: Sequence[str], scales: Sequence[str], metrics: Seq
 
     asked = [Scale.parse(text) for text in scales]
     everything = read_means(path)
-    known = [mean.way.shortcut_of or mean.way.model for mean in everything if mean.way.model_sha256]
+    known = [mean.way.own_model for mean in everything if mean.way.model_sha256]
     for name in models:
         if name not in known:
             raise UsageError(f"{path}: holds no model {name!r}", hint=nearest(name, known))
     means = [
         mean
         for mean in everything
-        if not models or not mean.way.model_sha256 or {mean.way.model, mean.way.shortcut_of} & set(models)
+        if not models or not mean.way.model_sha256 or {mean.way.model, mean.way.own_model} & set(models)
         if not asked or mean.way.scale in asked
         if not metrics or mean.way.metric in metrics
     ]

@@ -87,7 +87,7 @@ def _curves(means: Sequence[Mean], against_paper: bool) -> list[_Curve]:
     for mean in means:
         lines.setdefault(mean.way.model, []).append(mean)
     filters = [name for name, line in lines.items() if not line[0].way.model_sha256]
-    networks = list(dict.fromkeys(line[0].way.shortcut_of or name for name, line in lines.items()))
+    networks = list(dict.fromkeys(line[0].way.own_model for line in lines.values()))
     networks = [name for name in networks if name not in filters]
     curves = []
     for name, line in lines.items():
@@ -96,11 +96,12 @@ def _curves(means: Sequence[Mean], against_paper: bool) -> list[_Curve]:
         if name in filters:
             style = {"color": _GREYS[filters.index(name) % len(_GREYS)], "marker": ".", "zorder": 1}
         else:
-            number = networks.index(way.shortcut_of or name) % len(_COLOURS)
+            number = networks.index(way.own_model) % len(_COLOURS)
             look = {"ls": ":", "marker": "x"} if way.shortcut_of else {"marker": _MARKERS[number], "ms": 5}
+            look |= {"ls": "--"} if way.ensemble_of else {}
             style = {"color": _COLOURS[number], **look, "zorder": 2 if way.shortcut_of else 3}
         curves.append(_Curve(name=name, values={mean.way.scale: mean.mean for mean in line}, style=style))
-        if against_paper and way.metric == "psnr" and way.model_sha256 and not way.shortcut_of:
+        if against_paper and way.metric == "psnr" and way.model_sha256 and way.own_model == name:
             curves += _rings(line, style["color"])
     return list({curve.name: curve for curve in curves}.values())
 

@@ -46,13 +46,29 @@ class Way:
         """For a model's own x4 result made to fit: the model's name; else empty."""
         return self.model.removesuffix(_SHORTCUT) if self.model.endswith(_SHORTCUT) else ""
 
+    @property
+    def ensemble_of(self) -> str:
+        """For a model's self-ensemble: the model's name; else empty."""
+        return self.model.removesuffix(_ENSEMBLE) if self.model.endswith(_ENSEMBLE) else ""
+
+    @property
+    def own_model(self) -> str:
+        """The model itself, also for what is made of it."""
+        return self.shortcut_of or self.ensemble_of or self.model
+
 
 _SHORTCUT = " x4-lanczos"
+_ENSEMBLE = " +tta"
 
 
 def shortcut_name(model: str) -> str:
     """What a table calls the shortcut through the x4 result of `model`."""
     return model + _SHORTCUT
+
+
+def ensemble_name(model: str) -> str:
+    """What a table calls the self-ensemble of `model`."""
+    return model + _ENSEMBLE
 
 
 @dataclass(frozen=True, kw_only=True)

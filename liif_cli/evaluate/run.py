@@ -29,6 +29,7 @@ class Contestant:
     sha256:    first 16 digits for the weights file, empty if there is none.
     precision: what the network runs in, empty without one.
     cost:      (input pixels, output pixels) -> multiply-adds; for the time left.
+    derived:   made of a model that is there itself: nobody asks what its shortcut is worth.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Contestant:
     sha256: str = ""
     precision: str = ""
     cost: Callable[[int, int], float] = lambda _, output: output
+    derived: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +154,7 @@ def with_baselines(models: Sequence[Contestant], names: Sequence[str]) -> tuple[
         if name in names
     ]
     for model in models:
-        found += [_shortcut(model), model] if "x4-lanczos" in names else [model]
+        found += [_shortcut(model), model] if "x4-lanczos" in names and not model.derived else [model]
     return tuple(found)
 
 

@@ -97,11 +97,13 @@ def _table(means: list[Mean], against_paper: bool) -> Table:
     for model, cells in rows.items():
         lines.append(_Line(name=model, cells=_texts(cells, way.metric)))
         if shortcut := rows.get(shortcut_name(model)):
-            gain = {s: cells[s].mean - shortcut[s].mean for s in scales if s in cells and s in shortcut}
+            gain = _gain(cells, shortcut)
             lines.append(_difference("  more than through x4", gain, way.metric))
             verdicts += _verdict(model, gain, way.metric)
+        if (alone := rows.get(cells[min(cells)].way.ensemble_of)) is not None:
+            lines.append(_difference("  more than once alone", _gain(cells, alone), way.metric))
         one = cells[min(cells)].way
-        if against_paper and way.metric == "psnr" and not one.shortcut_of:
+        if against_paper and way.metric == "psnr" and one.own_model == model:
             row = beside(model, way.dataset, way.protocol, weights=bool(one.model_sha256))
             if row is None:
                 sources.append(f"nothing published for {model} on {way.dataset} by protocol {way.protocol}")
@@ -121,13 +123,19 @@ def _table(means: list[Mean], against_paper: bool) -> Table:
 
 def _in_order(means: Sequence[Mean]) -> list[Mean]:
     """Filters first, then each model behind its own shortcut: what is to be beaten stands above."""
-    seen = list(dict.fromkeys(mean.way.shortcut_of or mean.way.model for mean in means))
+    seen = list(dict.fromkeys(mean.way.own_model for mean in means))
 
-    def place(mean: Mean) -> tuple[bool, int, bool]:
+    def place(mean: Mean) -> tuple[bool, int, bool, bool]:
         way = mean.way
-        return bool(way.model_sha256), seen.index(way.shortcut_of or way.model), not way.shortcut_of
+        rank = not way.shortcut_of, bool(way.ensemble_of)
+        return bool(way.model_sha256), seen.index(way.own_model), *rank
 
     return sorted(means, key=place)
+
+
+def _gain(cells: Cells, others: Cells) -> dict[Scale, float]:
+    """How much more the first have, where both have a number."""
+    return {s: cells[s].mean - others[s].mean for s in sorted(cells) if s in others}
 
 
 def _against(row: Published, cells: Cells) -> list[_Line]:

@@ -62,6 +62,21 @@ def test_the_table_goes_to_stdout_with_count_protocol_and_baselines(
     assert shown.err == ""
 
 
+def test_a_self_ensemble_stands_below_its_model_with_what_it_gains(
+    liif: Liif, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "scores.jsonl"
+    assert liif("--tta", "--json", str(path)) == 0
+    assert "more than once alone" in capsys.readouterr().out
+    values: dict[str, list[float]] = {}
+    for line in lines(path):
+        values.setdefault(line["model"], []).append(line.get("value", 0.0))
+    assert f"{model} +tta x4-lanczos" not in values
+    assert values[f"{model} +tta"] != values[model]
+    assert main(["eval", "--from", str(path), "-m", model, "--plot", str(tmp_path / "curve.png")]) == 0
+    assert f"{model} +tta" in capsys.readouterr().out
+
+
 def test_json_holds_the_documented_rows_and_means(liif: Liif, tmp_path: Path) -> None:
     path = tmp_path / "scores.jsonl"
     assert liif("--metric", "psnr,ssim", "--json", str(path)) == 0

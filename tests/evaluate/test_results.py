@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 
 from liif_cli.errors import LiifError, UsageError
 from liif_cli.evaluate.protocol import PROTOCOLS, Scale
-from liif_cli.evaluate.results import Journal, Mean, Row, Way, from_json, mean_rows, read_means, shortcut_name
+from liif_cli.evaluate.results import (
+    Journal,
+    Mean,
+    Row,
+    Way,
+    ensemble_name,
+    from_json,
+    mean_rows,
+    read_means,
+    shortcut_name,
+)
 from liif_cli.report import json_line
 
 WAY = Way(
@@ -186,3 +196,10 @@ def test_a_file_without_means_is_no_finished_run(tmp_path: Path) -> None:
 def test_the_shortcut_knows_its_model() -> None:
     assert replace(WAY, model=shortcut_name("standard")).shortcut_of == "standard"
     assert WAY.shortcut_of == ""
+
+
+def test_what_is_made_of_a_model_knows_it() -> None:
+    assert replace(WAY, model=ensemble_name("standard")).ensemble_of == "standard"
+    for made in (ensemble_name, shortcut_name):
+        assert replace(WAY, model=made("standard")).own_model == "standard"
+    assert replace(WAY, model="standard").own_model == "standard" and WAY.ensemble_of == ""

@@ -7,7 +7,7 @@ import pytest
 from liif_cli.errors import GateError
 from liif_cli.evaluate.protocol import Scale
 from liif_cli.evaluate.published import beside, published
-from liif_cli.evaluate.results import Mean, Row, Way, shortcut_name
+from liif_cli.evaluate.results import Mean, Row, Way, ensemble_name, shortcut_name
 from liif_cli.evaluate.tables import gate, picture_tables, tables
 from liif_cli.report import Table
 
@@ -48,10 +48,11 @@ def test_a_table_has_a_row_for_each_contestant_and_a_column_for_each_scale() -> 
 
 
 def test_what_is_to_be_beaten_stands_above_whatever_was_measured_first() -> None:
-    names = ["b", "a", shortcut_name("a"), "lanczos", shortcut_name("b"), "bicubic"]
+    names = ["b", ensemble_name("a"), "a", shortcut_name("a"), "lanczos", shortcut_name("b"), "bicubic"]
     table = only(tables([mean(name, 2, 30) for name in names]))
     shown = [cells[0] for cells in table.rows if not cells[0].startswith(" ")]
-    assert shown == ["lanczos", "bicubic", shortcut_name("b"), "b", shortcut_name("a"), "a"]
+    own = [shortcut_name("b"), "b", shortcut_name("a"), "a", ensemble_name("a")]
+    assert shown == ["lanczos", "bicubic", *own]
 
 
 def test_data_sets_protocols_and_metrics_have_tables_of_their_own() -> None:
@@ -105,6 +106,16 @@ def test_a_model_is_told_where_it_beats_its_own_x4_and_where_not() -> None:
     assert gain == ["-0.100", "+0.100", "0.000", "+0.005", "0.000"]
     assert "standard beats its own x4 resampled by Lanczos at x3 x6, not at x2 x8" in table.notes
     assert table.faint == {2}
+
+
+def test_a_self_ensemble_is_told_what_it_gains() -> None:
+    table = only(
+        tables([mean(ensemble_name("m"), 2, 30.1), mean("m", 2, 30.0), mean(ensemble_name("m"), 3, 28)])
+    )
+    assert row(table, "  more than once alone") == ["+0.100", ""]
+    # Nothing was published for it: the row of the model itself is no measure.
+    table = only(tables([mean(ensemble_name("edsr-baseline-liif"), 2, 38.0)], against_paper=True))
+    assert table.rows == (("edsr-baseline-liif +tta", "38.000"),)
 
 
 def test_a_model_that_never_beats_its_own_x4_is_told_so() -> None:
