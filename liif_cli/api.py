@@ -118,13 +118,14 @@ class Upscaler:
         *,
         bits: int | None = 8,
         budget_bytes: int | None = None,
+        held_bytes: int = 0,
         workers: int | None = None,
     ) -> Enlargement:
         """Everything before the first pixel: layout, plan, what goes through the model.
 
         bits: of the result, 8 or 16; None: float32. budget_bytes: what computing may hold, default the
-        placement's. workers: threads it may count on, default all; fewer where pictures are done side
-        by side. Raises as `upscale`.
+        placement's; held_bytes: what of it is taken by others. workers: threads it may count on, default
+        all; fewer where pictures are done side by side. Raises as `upscale`.
         """
         layout = target.layout(picture.width, picture.height)
         picture, aside = _ready(picture, layout, self.options)
@@ -134,8 +135,9 @@ class Upscaler:
             layout=layout,
             work=picture,
             aside=aside,
-            plan=self.plan(layout, load_of(picture, model, how), budget, workers),
+            plan=self.plan(layout, load_of(picture, model, how), budget, held_bytes, workers),
             budget_bytes=budget,
+            held_bytes=held_bytes,
             workers=workers,
             model=model,
             crew=self._crew,
@@ -143,7 +145,14 @@ class Upscaler:
             options=self.options,
         )
 
-    def plan(self, layout: Layout, load: Load, budget_bytes: int, workers: int | None = None) -> Plan | None:
+    def plan(
+        self,
+        layout: Layout,
+        load: Load,
+        budget_bytes: int,
+        held_bytes: int = 0,
+        workers: int | None = None,
+    ) -> Plan | None:
         """How a picture is cut that costs `load`; None if no pixel comes from the model."""
         grid = model_grid(layout, self.options.cell)
         if grid is None:
@@ -152,6 +161,7 @@ class Upscaler:
             self.spec,
             grid,
             budget_bytes=budget_bytes,
+            held_bytes=held_bytes,
             workers=workers or self._crew.threads,
             load=load,
             tile_px=self.options.tile_px,
@@ -166,7 +176,7 @@ class Upscaler:
         model, how = self._way(bits)
         load = load_of(like, model, how)
         given = header.width * header.height * (header.channels + header.alpha) * header.bits // 8
-        found = self.plan(layout, load, max(0, self.placement.budget_bytes - given))
+        found = self.plan(layout, load, self.placement.budget_bytes, given)
         if found is None:
             return Estimate(tiles=0, peak_bytes=given, seconds=0.0)
         encode_s, render_s = self._speed(bits)
@@ -211,6 +221,7 @@ class Enlargement:
     aside: Array | None
     plan: Plan | None
     budget_bytes: int
+    held_bytes: int
     workers: int | None
     model: Model
     crew: Crew
@@ -250,6 +261,7 @@ class Enlargement:
                 grid,
                 self.crew,
                 budget_bytes=self.budget_bytes,
+                held_bytes=self.held_bytes,
                 workers=self.workers,
                 tile_px=self.options.tile_px,
                 how=replace(self.how, stop=stop),

@@ -71,7 +71,14 @@ class TrainingError(LiifError):
 
 
 class Terminated(BaseException):
-    """SIGTERM came: no error, and nothing but cleaning up may catch it."""
+    """A signal came that ends the program: no error, and nothing but cleaning up may catch it.
+
+    status: of the program, as shells count it: 128 and the number of the signal, 143 for SIGTERM.
+    """
+
+    def __init__(self, number: int = 15) -> None:
+        super().__init__(number)
+        self.status = 128 + number
 
 
 def nearest(name: str, known: Iterable[str], *, otherwise: str = "") -> str:

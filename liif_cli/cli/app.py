@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -22,11 +23,13 @@ from liif_cli.cli.eval import eval_
 from liif_cli.cli.train import train
 from liif_cli.cli.upscale import EXAMPLES, upscale
 from liif_cli.cli.weights import weights_app
-from liif_cli.errors import LiifError, Terminated
+from liif_cli.errors import LiifError, Terminated, nearest
 
 BUG = 70
 INTERRUPTED = 130
-TERMINATED = 143
+# Signals that end a run, 128 above which is its status: 143 for SIGTERM. Windows has no SIGHUP.
+_ENDING = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+_STDOUT_FAILS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EINVAL)
 # What a shell reports of a program whose reader went away, as in `liif weights list | head -1`.
 READER_LEFT = 141
 
@@ -64,9 +67,10 @@ def _liif(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `liif` with these arguments (default: the program's own). Returns the exit status."""
     try:
-        with _sigterm_raises():
+        with _signals_raise():
             status = app(argv, prog_name="liif", standalone_mode=False)
-            sys.stdout.flush()
+            if sys.stdout is not None:  # None: the caller has closed it
+                sys.stdout.flush()
     except LiifError as error:
         console.fail(str(error), error.hint)
         return error.status
@@ -74,14 +78,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.format_message():  # empty: no command was given, the help was shown
             console.fail(*_usage(error))
         return error.exit_code
-    except Terminated:
+    except Terminated as error:
         console.fail("terminated")
-        return TERMINATED
+        return error.status
     except KeyboardInterrupt:
         status = INTERRUPTED
     except BrokenPipeError:
         _forget_stdout()
         return READER_LEFT
+    except OSError as error:
+        # Files have names; without one it is stdout that has taken no more.
+        if error.filename is not None or error.errno not in _STDOUT_FAILS:
+            console.bug(traceback.format_exc())
+            return BUG
+        _forget_stdout()
+        console.fail(f"stdout cannot be written: {(error.strerror or str(error)).lower()}")
+        return 1
     except MemoryError:
         console.fail("memory ran out", "close other programs, or give less to --memory or --jobs")
         return 3
@@ -104,24 +116,52 @@ def _usage(error: typer.TyperException) -> tuple[str, str]:
     message, near = found[1], found[2] or found[3]
     context = getattr(error, "ctx", None)
     shown = f"`{context.command_path if context else 'liif'} --help` shows what there is"
-    return message[:1].lower() + message[1:], f"did you mean {near}?" if near else shown
+    for theirs, ours in _LIBRARY:
+        message = message.replace(theirs, ours)
+    if choice := re.search(r"'([^']*)' is not one of ('.*')$", message, re.S):
+        words = re.findall("'(.*?)'", choice[2])
+        return _lower(message), nearest(choice[1], words, otherwise=f"one of {', '.join(words)}")
+    if near:
+        # What begins as the word that was typed is meant more likely than what merely resembles it.
+        typed = message.split()[-1]
+        options = sorted(near.split(", "), key=lambda option: not option.startswith(typed))
+        return _lower(message), f"did you mean {options[0]}?"
+    return _lower(message), shown
+
+
+# What the libraries below the parser say, in words for people.
+_LIBRARY = (
+    ("Value error, ", ""),
+    ("Input should be a valid integer, unable to parse string as an integer", "not a whole number"),
+    ("Input should be a valid number, unable to parse string as a number", "not a number"),
+    ("Input should be", "it should be"),
+)
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
 
 
 @contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """While the block runs SIGTERM ends it as Ctrl-C does, so that no partial file is left."""
+def _signals_raise() -> Iterator[None]:
+    """While the block runs SIGTERM, and SIGHUP of a terminal that closes, end it as Ctrl-C does, so that no
+    partial file is left."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def terminate(*_: object) -> NoReturn:
-        raise Terminated
+    def terminate(number: int, _: object) -> NoReturn:
+        raise Terminated(number)
 
-    before = signal.signal(signal.SIGTERM, terminate)
+    before = {number: signal.getsignal(number) for number in _ENDING}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # nohup: it is to go on
+            signal.signal(number, terminate)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _forget_stdout() -> None:

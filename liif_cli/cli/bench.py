@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from liif_cli.cli import console
+from liif_cli.cli import console, document
 from liif_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from liif_cli.bench.results import Case, Row, Way
+    from liif_cli.bench.results import Case, Change, Row, Way
     from liif_cli.bench.subject import Setup
 
 STDOUT = Path("-")
+BLOCK = "speed"
 
 _MODEL = "Model"
 _MEASURE = "What is measured"
@@ -90,6 +91,23 @@ def bench(
             help="Time and peak memory over the size of the result: a .png, .svg or .pdf.",
         ),
     ] = None,
+    markdown: Annotated[
+        Path | None,
+        typer.Option(
+            rich_help_panel=_OUTPUT,
+            metavar="FILE",
+            help=f"The tables as Markdown; into the block `<!-- begin {BLOCK}: ...` of a file that has one.",
+        ),
+    ] = None,
+    from_: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            rich_help_panel=_OUTPUT,
+            metavar="FILE",
+            help="Show what --json kept; measure nothing.",
+        ),
+    ] = None,
     against: Annotated[
         Path | None,
         typer.Option(
@@ -118,7 +136,8 @@ def bench(
 
     Example: liif bench -m compact -m standard --scales 2,4 --json today.json
     """
-    outputs = _Outputs(json=json, plot=plot, overwrite=yes or if_exists == "overwrite")
+    overwrite = yes or if_exists == "overwrite"
+    outputs = _Outputs(json=json, plot=plot, markdown=markdown, overwrite=overwrite)
     outputs.check()
     from liif_cli.bench import results
     from liif_cli.evaluate.protocol import Scale
@@ -126,12 +145,18 @@ def bench(
     if max_regression is not None and against is None:
         raise UsageError("--max-regression is about --against", hint="--against OLD.json")
     most = None if max_regression is None else results.parse_share(max_regression)
+    old = results.read_rows(against) if against else []
+    if from_:
+        if json:
+            raise UsageError("--from goes without --json: nothing is measured")
+        rows = results.read_rows(from_)
+        outputs.end(rows, results.changes(rows, old), most)
+        return
     cases = results.cases(
         (Scale.parse(text) for text in _words(scales)), (results.parse_size(text) for text in _words(sizes))
     )
     if not cases:
         raise UsageError("nothing to measure: --scales or --sizes is empty")
-    old = results.read_rows(against) if against else []
     say = _Say(quiet=quiet, verbose=verbose)
     if runs < 5:
         say.note(f"of {runs} runs a median says little; 5 are the default")
@@ -140,14 +165,7 @@ def bench(
 
     setup = Setup(device=device, precision=precision, memory=memory, threads=threads, runs=runs, plain=plain)
     rows = _measured(model or [], cases, setup, old if against else None, outputs, say)
-    found = results.changes(rows, old)
-    outputs.write(rows)
-    if json != STDOUT:
-        from liif_cli.bench.tables import tables
-
-        console.show(tables(rows, found))
-    if most is not None:
-        results.gate(found, most)
+    outputs.end(rows, results.changes(rows, old), most)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,20 +190,24 @@ class _Outputs:
 
     json: Path | None
     plot: Path | None
+    markdown: Path | None
     overwrite: bool
 
     def check(self) -> None:
         """Raise UsageError now for what cannot be written later."""
+        if self.json == self.markdown == STDOUT:
+            raise UsageError("only one of --json and --markdown can go to stdout")
         if self.plot:
             from liif_cli.evaluate.plot import check
 
             check(self.plot)
-        for path in (self.json, self.plot):
+        for path in (self.json, self.plot, self.markdown):
             if path is None or path == STDOUT:
                 continue
             if not path.parent.is_dir():
                 raise UsageError(f"{path.parent}: no such folder")
-            if path.exists() and not self.overwrite:
+            kept = path == self.markdown and document.has_block(path, BLOCK)
+            if path.exists() and not self.overwrite and not kept:
                 raise UsageError(f"{path}: is there already", hint="-y overwrites it")
 
     def row(self, row: Row) -> None:
@@ -195,8 +217,23 @@ class _Outputs:
 
             print(json_line(row.to_json()), flush=True)
 
-    def write(self, rows: Sequence[Row]) -> None:
-        """The files, when all is done."""
+    def end(self, rows: Sequence[Row], found: Sequence[Change], most: float | None) -> None:
+        """When all is done: files, tables, and the gate if there is one."""
+        from liif_cli.bench.results import gate
+        from liif_cli.bench.tables import tables
+
+        self._write(rows)
+        shown = tables(rows, found)
+        if self.markdown == STDOUT:
+            print(document.markdown(shown).rstrip())
+        elif self.markdown:
+            document.write_tables(self.markdown, BLOCK, shown)
+        if STDOUT not in (self.json, self.markdown):
+            console.show(shown)
+        if most is not None:
+            gate(found, most)
+
+    def _write(self, rows: Sequence[Row]) -> None:
         if self.json and self.json != STDOUT:
             from liif_cli.image.whole import whole
             from liif_cli.report import json_line

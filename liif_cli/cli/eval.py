@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from liif_cli.cli import console
+from liif_cli.cli import console, document
 from liif_cli.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-    from rich.table import Table
 
     from liif_cli.evaluate.results import Journal, Mean, Row
     from liif_cli.evaluate.run import Contestant, Run
@@ -350,7 +349,11 @@ class _Outputs:
                 raise UsageError(f"{path.parent}: no such folder")
             if path == self.json:
                 continue  # is continued
-            if path.exists() and not self.overwrite and not (path == self.markdown and _has_block(path)):
+            if (
+                path.exists()
+                and not self.overwrite
+                and not (path == self.markdown and document.has_block(path, BLOCK))
+            ):
                 raise UsageError(f"{path}: is there already", hint="-y overwrites it")
 
     def journal(self, stack: ExitStack) -> Journal | None:
@@ -370,29 +373,22 @@ class _Outputs:
         if self.by_picture:
             found += picture_tables(rows)
         if STDOUT not in (self.json, self.csv, self.markdown):
-            _show([report.rich_table(table) for table in found])
+            console.show(found)
         everything = [row.to_json() for row in rows] + [mean.to_json() for mean in means]
         if self.json == STDOUT:
             _print(report.json_line(row) for row in everything)
-        if self.csv:
-            self._text(self.csv, report.csv_text(everything))
-        if self.markdown:
-            text = "\n".join(report.markdown(table) for table in found)
-            if _has_block(self.markdown):
-                document = self.markdown.read_text("utf-8")
-                _replace(self.markdown, report.update_block(document, BLOCK, text))
-            else:
-                self._text(self.markdown, text)
+        if self.csv == STDOUT:
+            _print([report.csv_text(everything).rstrip("\r\n")])
+        elif self.csv:
+            document.replace(self.csv, report.csv_text(everything))
+        if self.markdown == STDOUT:
+            _print([document.markdown(found).rstrip("\r\n")])
+        elif self.markdown:
+            document.write_tables(self.markdown, BLOCK, found)
         if self.plot:
             from liif_cli.evaluate.plot import plot
 
             plot(means, self.plot, against_paper=self.against_paper, overwrite=self.overwrite)
-
-    def _text(self, path: Path, text: str) -> None:
-        if path == STDOUT:
-            _print([text.rstrip("\r\n")])
-        else:
-            _replace(path, text)
 
 
 def _run(
@@ -498,41 +494,10 @@ def _kept(path: Path, models: Sequence[str], scales: Sequence[str], metrics: Seq
     return means
 
 
-def _show(tables: Sequence[Table]) -> None:
-    """Tables on stdout; where that is no terminal they are as wide as they are."""
-    out = console.out()
-    for number, table in enumerate(tables):
-        if not out.is_terminal:
-            wide = out.options.update(max_width=10_000)
-            out.width = max(80, table.__rich_measure__(out, wide).maximum)
-        if number:
-            out.print()
-        out.print(table)
-
-
 def _refuse_existing(paths: Iterable[Path]) -> None:
     there = next((path for path in paths if path.exists()), None)
     if there:
         raise UsageError(f"{there}: is there already", hint="-y overwrites, or name another folder")
-
-
-def _has_block(path: Path) -> bool:
-    """Whether `path` is a document with a block for the tables."""
-    from liif_cli.report import blocks
-
-    if path == STDOUT or not path.is_file():
-        return False
-    try:
-        return any(block.name == BLOCK for block in blocks(path.read_text("utf-8")))
-    except UnicodeDecodeError:
-        return False
-
-
-def _replace(path: Path, text: str) -> None:
-    from liif_cli.image.whole import whole
-
-    with whole(path, overwrite=True) as file:
-        file.write(text.encode())
 
 
 def _print(lines: Iterable[str]) -> None:

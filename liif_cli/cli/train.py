@@ -145,9 +145,9 @@ def train(
         return
     if asked:
         console.note(f"stopped; go on with: liif train --resume {plan.folder}")
-        if asked[0] == signal.SIGTERM:
-            raise Terminated
-        raise KeyboardInterrupt
+        if asked[0] == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise Terminated(asked[0])
     print(plan.folder / "weights.safetensors")
 
 
@@ -324,7 +324,7 @@ def _duration(seconds: float) -> str:
 
 @contextmanager
 def _stopping() -> Iterator[list[int]]:
-    """While the block runs, Ctrl-C and SIGTERM are only noted; a second one ends the program."""
+    """While the block runs, Ctrl-C and what else ends a program are only noted; a second one ends it."""
     asked: list[int] = []
 
     def note(number: int, _: object) -> None:
@@ -332,7 +332,11 @@ def _stopping() -> Iterator[list[int]]:
             raise KeyboardInterrupt
         asked.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    hangup = [signal.SIGHUP] if hasattr(signal, "SIGHUP") else []  # not on Windows
+    numbers = [
+        n for n in (signal.SIGINT, signal.SIGTERM, *hangup) if signal.getsignal(n) is not signal.SIG_IGN
+    ]
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield asked
     finally:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
@@ -18,7 +19,7 @@ from liif_cli.cli import upscale_options as opt
 from liif_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from liif_cli.api import Estimate, Upscaler
+    from liif_cli.api import Upscaler
     from liif_cli.engine.options import Options
     from liif_cli.engine.target import Fit, Gravity, Target
     from liif_cli.folder.jobs import Job, Result, Rules, Saving
@@ -48,7 +49,7 @@ def upscale(
     size: opt.Size = None,
     fit: opt.Fit = None,
     gravity: opt.Gravity = None,
-    background: opt.Background = "white",
+    background: opt.Background = None,
     only_enlarge: opt.OnlyEnlarge = False,
     region: opt.Region = None,
     format: opt.Format = None,
@@ -89,7 +90,18 @@ def upscale(
         raise UsageError(f"--bits {bits}: 8 or 16")
     if yes and if_exists == "skip":
         raise UsageError("-y and --if-exists skip contradict each other")
-    target = _target(scale, size, fit, gravity, region, say)
+    colour = sizes.parse_colour("white" if background is None else background)
+    if background is not None and fit != "pad" and alpha != "drop":
+        raise UsageError("--background is about --fit pad and --alpha drop")
+    if lossless and quality is not None:
+        raise UsageError("--lossless and --quality contradict each other")
+    if only_enlarge and region is not None:
+        raise UsageError(
+            "--only-enlarge and --region exclude each other: what is left as it is has no window"
+        )
+    if model == "":
+        raise UsageError("-m '': no name of a model", hint="`liif weights list` shows them")
+    target = _target(scale, size, fit, gravity, region)
     rules = Rules(
         if_exists="overwrite" if yes else if_exists,
         only_enlarge=only_enlarge,
@@ -99,6 +111,7 @@ def upscale(
         else sizes.parse_pixels(max_input_pixels, option="--max-input-pixels"),
         bits=bits,
         flat=alpha == "drop",
+        lossless=lossless,
         pyramid=pyramid,
     )
     how = _How(
@@ -109,7 +122,11 @@ def upscale(
         threads=threads,
         parallel=jobs,
         options=Options(
-            alpha=alpha, background=sizes.parse_colour(background), tta=tta, cell=cell, tile_px=tile
+            alpha=alpha,
+            background=colour,
+            tta=tta,
+            cell=cell,
+            tile_px=tile,
         ),
         saving=Saving(
             quality=quality,
@@ -131,6 +148,8 @@ def upscale(
         name=name,
         format=format,
     )
+    if scale is None and size is None:
+        say.note("neither --scale nor --size is given: enlarging by 2")
     raise typer.Exit(_run(where, target, rules, how, say, dry=dry_run))
 
 
@@ -192,11 +211,11 @@ class _Where:
                 "--null is about --files-from", hint="find . -print0 | liif upscale --files-from - -0"
             )
         elif not inputs:
-            if sys.stdin is None or sys.stdin.isatty():
+            if sys.stdin is None or sys.stdin.isatty() or _is_no_stream(sys.stdin):
                 raise UsageError("no INPUT", hint="for example: liif upscale photo.jpg --scale 2")
             inputs = ["-"]
         leave_out = Path(self.output) if self.output not in (None, "-") else None
-        return names.find(inputs, recursive=self.recursive, stdin=sys.stdin.buffer, leave_out=leave_out)
+        return names.find(inputs, recursive=self.recursive, stdin=_bytes_of_stdin, leave_out=leave_out)
 
     def naming(self, found: Found, target: Target, model: str | None) -> Naming:
         """How results are called."""
@@ -216,7 +235,7 @@ class _Where:
         if name == "-":
             if "-" in self.inputs:
                 raise UsageError("stdin cannot be both a picture and the list of --files-from")
-            return sys.stdin.buffer.read()
+            return _bytes_of_stdin()
         try:
             return Path(name).read_bytes()
         except OSError as error:
@@ -236,7 +255,7 @@ class _Say:
             console.note(text)
 
     def detail(self, text: str) -> None:
-        if self.verbose:
+        if self.verbose and not self.quiet:
             console.note(text)
 
     def json(self, row: dict[str, Any]) -> None:
@@ -259,27 +278,31 @@ class _Say:
             (self.detail if result.verified is None else self.note)(f"{result.input}: {text}")
         if result.status == "failed":
             console.fail(result.error, result.hint)
+        elif result.status == "planned" and not self.as_json:
+            size = f"{result.width}x{result.height}" if result.model else "as it is"
+            print(
+                f"{result.input} -> {result.output}: {result.in_width}x{result.in_height} -> {size}, "
+                f"{_count(result.tiles, 'tile')}, {result.peak_bytes / 2**20:.0f} MiB, "
+                f"about {result.seconds} s"
+            )
         elif result.status == "done" and (alone or self.verbose):
             self.note(
                 f"{result.input} -> {result.output}: {result.in_width}x{result.in_height} -> "
                 f"{result.width}x{result.height}, {result.seconds:.1f} s"
             )
 
-    def planned(self, job: Job, estimate: Estimate, model: str) -> None:
-        """What a dry run finds."""
-        seconds = round(estimate.seconds, 1)
-        self.json(
-            job.result(
-                "planned", model=model, tiles=estimate.tiles, seconds=seconds, peak_bytes=estimate.peak_bytes
-            ).row()
+    def planned(self, results: Sequence[Result]) -> None:
+        """Counts of a dry run, and what would fail."""
+        from liif_cli.folder.jobs import summary
+
+        counts = summary(results, sum(result.seconds for result in results), dry=True)
+        self.json({"summary": counts})
+        self._failures(results)
+        self.note(
+            f"{counts['planned']} to do, {counts['skipped']} skipped, {counts['failed']} failed; "
+            f"{counts['output_megapixels']:,.1f} megapixels, about {counts['seconds']:.0f} s; "
+            "nothing was written"
         )
-        if not self.as_json:
-            layout = job.layout
-            size = "copied" if job.through else f"{layout.width}x{layout.height}"
-            print(
-                f"{job.source.name} -> {job.output or '-'}: {layout.in_width}x{layout.in_height} -> {size}, "
-                f"{estimate.tiles} tiles, {estimate.peak_bytes / 2**20:.0f} MiB, about {seconds} s"
-            )
 
     def end(self, results: Sequence[Result], seconds: float) -> None:
         """Counts, and what failed."""
@@ -287,19 +310,22 @@ class _Say:
 
         counts = summary(results, seconds)
         self.json({"summary": counts})
-        failed = [result for result in results if result.status == "failed"]
-        if len(results) > 1 and failed:
-            console.note(f"\n{len(failed)} of {len(results)} failed:")
-            wide = min(40, max(len(result.input) for result in failed))
-            for result in failed:
-                console.note(f"  {result.input:{wide}}  {result.error.removeprefix(result.input + ': ')}")
-        if len(results) > 1:
+        self._failures(results)
+        if len(results) != 1:
             pixels = counts["output_megapixels"]
             speed = f" ({pixels / seconds:.2f} a second)" if pixels else ""
             self.note(
                 f"{counts['done']} done, {counts['skipped']} skipped, {counts['failed']} failed; "
                 f"{pixels:,.1f} megapixels in {seconds:.1f} s{speed}"
             )
+
+    def _failures(self, results: Sequence[Result]) -> None:
+        failed = [result for result in results if result.status == "failed"]
+        if len(results) > 1 and failed:
+            console.note(f"\n{len(failed)} of {len(results)} failed:")
+            wide = min(40, max(len(result.input) for result in failed))
+            for result in failed:
+                console.note(f"  {result.input:{wide}}  {result.error.removeprefix(result.input + ': ')}")
 
 
 def _run(where: _Where, target: Target, rules: Rules, how: _How, say: _Say, *, dry: bool) -> int:
@@ -324,15 +350,17 @@ def _run(where: _Where, target: Target, rules: Rules, how: _How, say: _Say, *, d
         for result in results:
             say.result(result, alone=alone)
         if how.fail_fast and exit_status(results):
-            results += [job.result("skipped", warnings=("the run was stopped before",)) for job in jobs]
-            jobs = []
-        if jobs and dry:
-            _estimate(jobs, how, say, stack)
-        elif jobs:
-            for result in _results(jobs, how, say, stack):
-                say.result(result, alone=alone)
-                results.append(result)
-    if not dry:
+            ended: Iterable[Result] = (job.stopped() for job in jobs)
+        elif not jobs:
+            ended = ()
+        else:
+            ended = (_estimated if dry else _results)(jobs, how, say, stack)
+        for result in ended:
+            say.result(result, alone=alone)
+            results.append(result)
+    if dry:
+        say.planned(results)
+    else:
         say.end(results, perf_counter() - start)
     for result in results:
         if result.traceback:
@@ -365,25 +393,28 @@ def _results(jobs: Sequence[Job], how: _How, say: _Say, stack: ExitStack) -> Ite
         )
 
 
-def _estimate(jobs: Sequence[Job], how: _How, say: _Say, stack: ExitStack) -> None:
-    """Tell what the jobs would take."""
-    from liif_cli.api import Estimate
-
+def _estimated(jobs: Sequence[Job], how: _How, say: _Say, stack: ExitStack) -> Iterator[Result]:
+    """What the jobs would take."""
     upscaler = how.upscalers(stack, say)[0]
-    seconds = 0.0
     for job in jobs:
-        estimate = Estimate(tiles=0, peak_bytes=0, seconds=0.0)
-        if not job.through:
-            estimate = upscaler.estimate(job.header, job.target, bits=job.bits)
-        say.planned(job, estimate, upscaler.name)
-        seconds += estimate.seconds
-    pixels = sum(job.layout.width * job.layout.height for job in jobs) / 1e6
-    say.note(f"{len(jobs)} to do, {pixels:,.1f} megapixels, about {seconds:.0f} s; nothing was written")
+        if job.through:
+            yield job.result("planned")
+            continue
+        found = upscaler.estimate(job.header, job.target, bits=job.bits)
+        yield job.result(
+            "planned",
+            model=upscaler.name,
+            tiles=found.tiles,
+            seconds=round(found.seconds, 1),
+            peak_bytes=found.peak_bytes,
+        )
 
 
 def _check_stdout(jobs: Sequence[Job], say: _Say) -> None:
     """A picture and a terminal, or a picture and JSON, do not go together on stdout."""
     through = [job for job in jobs if job.output is None]
+    if through and sys.stdout is None:
+        raise UsageError("a picture cannot go to stdout: it is closed", hint="name a file with -o")
     if through and say.as_json:
         raise UsageError("--json and a picture cannot both go to stdout", hint="name a file with -o")
     if through and sys.stdout.isatty():
@@ -400,23 +431,38 @@ def _target(
     fit: Fit | None,
     gravity: Gravity | None,
     region: str | None,
-    say: _Say,
 ) -> Target:
     from liif_cli.engine.target import Region, Target, parse_scale, parse_size
 
-    if scale and size:
+    if scale is not None and size is not None:
         raise UsageError("--scale and --size both say how large", hint="give one of them")
-    if size:
+    if size is not None:
         target = parse_size(size, fit=fit or "inside", gravity=gravity or "center")
     else:
-        if not scale:
-            say.note("neither --scale nor --size is given: enlarging by 2")
-        target = Target(scale=parse_scale(scale or "2"))
+        target = Target(scale=parse_scale("2" if scale is None else scale))
     if fit and not (target.size and None not in target.size):
         raise UsageError("--fit is about --size WIDTHxHEIGHT", hint="for example --size 1920x1080 --fit crop")
     if gravity and fit not in ("crop", "pad"):
         raise UsageError("--gravity is about --fit crop and --fit pad")
-    return replace(target, region=Region.parse(region)) if region else target
+    return target if region is None else replace(target, region=Region.parse(region))
+
+
+def _bytes_of_stdin() -> bytes:
+    if sys.stdin is None:
+        raise UsageError("stdin is closed", hint="pipe something in, or name a file")
+    return sys.stdin.buffer.read()
+
+
+def _is_no_stream(stdin: TextIO) -> bool:
+    """Whether stdin is a device such as /dev/null, as where cron starts a program: nothing is piped in."""
+    try:
+        return stat.S_ISCHR(os.fstat(stdin.fileno()).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _about(name: str, text: str) -> str:

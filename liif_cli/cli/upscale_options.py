@@ -97,7 +97,7 @@ Gravity = Annotated[
     ),
 ]
 Background = Annotated[
-    str,
+    str | None,
     _option(_SIZE, metavar="COLOUR", help="For --fit pad and --alpha drop: #ffcc00, black. Default white."),
 ]
 OnlyEnlarge = Annotated[
@@ -201,7 +201,7 @@ Memory = Annotated[
         "Default: half of what is free.",
     ),
 ]
-Threads = Annotated[int | None, _option(_SPEED, metavar="N", min=1, help="Default: one a core.")]
+Threads = Annotated[int | None, _option(_SPEED, metavar="N", min=1, max=1024, help="Default: one a core.")]
 Jobs = Annotated[
     int | None,
     _option(

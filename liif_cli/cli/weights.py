@@ -142,12 +142,13 @@ def verify(
         else:
             verdicts.append(verify_file(Path(name)))
         it = verdicts[-1]
-        _print(
-            [f"{it.name}: {it.fault or 'sound'}", f"    file   {it.path}", f"    probe  {_values(it.probe)}"]
-        )
+        probe = [f"    probe  {_values(it.probe)}"] if it.probe else []
+        _print([f"{it.name}: {it.fault or 'sound'}", f"    file   {it.path}", *probe])
     faulty = [it.name for it in verdicts if it.fault is not None]
     if faulty:
-        raise GateError(f"not as it should be: {', '.join(faulty)}", hint="`liif weights pull NAME --again`")
+        named = [name for name in faulty if name in cards]
+        hint = f"`liif weights pull {named[0]} --again`" if named else ""
+        raise GateError(f"not as it should be: {', '.join(faulty)}", hint=hint)
 
 
 @weights_app.command()
@@ -225,7 +226,10 @@ def _here(name: str) -> tuple[Card, Path]:
     card = catalog.card(name)
     path = fetch.have(card)
     if path is None:
-        raise WeightsError(f"{name} is not here yet", hint=f"`liif weights pull {name}`")
+        hint = (
+            f"`liif weights pull {name}`" if card.source else f"`liif weights info {name}` says where it is"
+        )
+        raise WeightsError(f"{name} is not here yet", hint=hint)
     return card, path
 
 

@@ -150,12 +150,14 @@ def plan(
     grid: Grid,
     *,
     budget_bytes: int,
+    held_bytes: int = 0,
     workers: int = 1,
     load: Load | None = None,
     tile_px: int | None = None,
 ) -> Plan:
     """The fastest way to do the window of `grid` within `budget_bytes`.
 
+    held_bytes: what of the budget is taken by other things, such as the picture itself.
     tile_px: side of a tile in input pixels, halo not counted; the budget is then not asked.
     Raises DeviceError if not even the smallest tile fits.
     """
@@ -168,18 +170,24 @@ def plan(
         ]
     else:
         found = list(_choices(spec, grid, load, workers))
-        fitting = [choice for choice in found if choice.peak_bytes <= budget_bytes]
+        fitting = [choice for choice in found if held_bytes + choice.peak_bytes <= budget_bytes]
         if not fitting:
             least = min(choice.peak_bytes for choice in found)
+            beside = f" beside {_mib(held_bytes)} for the picture and its file" if held_bytes else ""
             raise DeviceError(
-                f"memory is short: the smallest tile needs {least >> 20} MiB, "
-                f"{budget_bytes >> 20} MiB are allowed",
-                hint="give more with --memory, or take a smaller model",
+                f"memory is short: the smallest tile needs {_mib(least)}{beside}, {budget_bytes >> 20} MiB "
+                "are allowed",
+                hint="more --memory, fewer --threads or --jobs, or a smaller model",
             )
         found = fitting
     fastest = min(choice.work for choice in found)
     best = min((c for c in found if c.work <= fastest * _AS_GOOD), key=lambda c: c.peak_bytes)
     return best.plan(spec, grid, workers, load)
+
+
+def _mib(count: int) -> str:
+    """Rounded up: who allows as much has enough."""
+    return f"{-(-count >> 20)} MiB"
 
 
 def halved(too_large: Plan, load: Load) -> Plan | None:

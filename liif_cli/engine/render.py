@@ -108,6 +108,7 @@ def render(
     crew: Crew,
     *,
     budget_bytes: int,
+    held_bytes: int = 0,
     workers: int | None = None,
     tile_px: int | None = None,
     how: Rendering | None = None,
@@ -116,6 +117,7 @@ def render(
 
     model:   on its device, in its precision (`engine.device.moved`).
     picture: its colour and its alpha (as grey) go through the model.
+    held_bytes: what of the budget is already taken.
     workers: how many of the crew the plan counts on; default all. Fewer where renders share a crew.
     Bands:   pixels (rows, width, c): grey or RGB, then alpha if there is one; `top` counts from 0.
              float32 values are not clamped. An array is the receiver's until the next band.
@@ -128,6 +130,7 @@ def render(
         model.spec,
         grid,
         budget_bytes=budget_bytes,
+        held_bytes=held_bytes,
         workers=workers or crew.threads,
         load=load,
         tile_px=tile_px,

@@ -21,7 +21,7 @@ Gravity = Literal[
 FITS: tuple[Fit, ...] = get_args(Fit)
 GRAVITIES: tuple[Gravity, ...] = get_args(Gravity)
 
-NAMED_SIZES = {"fhd": (1920, 1080), "4k": (3840, 2160), "8k": (7680, 4320)}
+NAMED_SIZES = {"fhd": (1920, 1080), "4k": (3840, 2160), "uhd": (3840, 2160), "8k": (7680, 4320)}
 
 
 def half_up(value: Fraction) -> int:
@@ -245,9 +245,7 @@ def parse_scale(text: str) -> tuple[Fraction, Fraction]:
     parts = [_factor(part) for part in text.lower().split("x")]
     if len(parts) in (1, 2) and all(part for part in parts):
         return parts[0] or Fraction(0), parts[-1] or Fraction(0)
-    raise UsageError(
-        f"--scale {text}: not a factor above 0", hint="write 7.5, 150%, or 2x3.5 for width x height"
-    )
+    raise UsageError(f"--scale {text}: not a factor", hint="write 7.5, 150%, or 2x3.5 for width x height")
 
 
 def parse_size(text: str, *, fit: Fit = "inside", gravity: Gravity = "center") -> Target:

@@ -18,6 +18,7 @@ from liif_cli.errors import LiifError, PictureError
 from liif_cli.folder.names import IfExists, Naming, Source
 from liif_cli.image import formats, read
 from liif_cli.image.read import Header
+from liif_cli.image.whole import megabytes, refuse_special
 
 # `planned`: what a dry run says of a job.
 Status = Literal["planned", "done", "skipped", "failed"]
@@ -74,14 +75,16 @@ def exit_status(results: Sequence[Result]) -> int:
     return statuses[0] if len(statuses) == len(results) and len(set(statuses)) == 1 else 1
 
 
-def summary(results: Sequence[Result], seconds: float) -> dict[str, Any]:
-    """The last object of `--json`."""
+def summary(results: Sequence[Result], seconds: float, *, dry: bool = False) -> dict[str, Any]:
+    """The last object of `--json`. A dry run has `planned`, and tells what these would take."""
     done = [result for result in results if result.status == "done"]
+    planned = [result for result in results if result.status == "planned"]
     return {
+        **({"planned": len(planned)} if dry else {}),
         "done": len(done),
         "skipped": sum(result.status == "skipped" for result in results),
         "failed": sum(result.status == "failed" for result in results),
-        "output_megapixels": round(sum(result.width * result.height for result in done) / 1e6, 3),
+        "output_megapixels": round(sum(result.width * result.height for result in done + planned) / 1e6, 3),
         "seconds": round(seconds, 3),
     }
 
@@ -117,6 +120,10 @@ class Job:
             **more,
         )
 
+    def stopped(self) -> Result:
+        """It was not begun, because the run ended before."""
+        return self.result("skipped", warnings=("the run was stopped before",))
+
     def failed(self, error: LiifError, **more: Any) -> Result:
         """It could not be done."""
         return self.result("failed", error=str(error), hint=error.hint, exit_status=error.status, **more)
@@ -125,7 +132,7 @@ class Job:
 @dataclass(frozen=True, kw_only=True)
 class Rules:
     """What a job must keep to. bits: 8, 16 or None = the input's. flat: transparency is dropped.
-    pyramid: only where the format can. budget_bytes: what a writer that cannot stream may hold."""
+    lossless, pyramid: only where the format can. budget_bytes: what a writer that cannot stream may hold."""
 
     if_exists: IfExists = "error"
     only_enlarge: bool = False
@@ -134,6 +141,7 @@ class Rules:
     budget_bytes: int | None = None
     bits: int | None = None
     flat: bool = False
+    lossless: bool = False
     pyramid: bool = False
 
 
@@ -201,13 +209,14 @@ def _planned(
             )
         alpha = header.alpha and not rules.flat
         bits, notes = _depth(header, format, rules)
-        if not (through and format == header.format) or rules.pyramid:
+        if not (through and format == header.format) or rules.pyramid or rules.lossless:
             formats.check(
                 format,
                 width=header.width if through else layout.width,
                 height=header.height if through else layout.height,
                 bits=bits,
                 alpha=alpha,
+                lossless=rules.lossless,
                 pyramid=rules.pyramid,
                 budget_bytes=rules.budget_bytes,
             )
@@ -304,9 +313,13 @@ def _existing(job: Job, naming: Naming, rules: Rules) -> Job | Result:
         return job
     if job.output.is_dir():
         return job.failed(PictureError(f"{job.output}: there is a folder of this name"))
+    try:
+        refuse_special(job.output)
+    except PictureError as special:
+        return job.failed(special)
     if job.output.exists() or job.output.is_symlink():
         if rules.if_exists == "skip":
-            return job.result("skipped", warnings=("it exists",))
+            return job.result("skipped", warnings=(f"{job.output} exists",))
         if rules.if_exists == "error":
             error = PictureError(
                 f"{job.output}: exists", hint="-y writes over it, --if-exists skip leaves it as it is"
@@ -343,8 +356,8 @@ def _within_the_disk(planned: list[Job | Result]) -> list[Job | Result]:
             )
             if likely // 2 > free[disk]:
                 error = PictureError(
-                    f"{one.output}: about {likely / 1e6:,.0f} MB are needed, "
-                    f"{max(free[disk], 0) / 1e6:,.0f} MB are free",
+                    f"{one.output}: about {megabytes(likely)} are needed, "
+                    f"{megabytes(max(free[disk], 0))} are free",
                     hint="make room or write to another disk with -o",
                 )
                 one = one.failed(error)

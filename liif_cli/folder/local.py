@@ -121,7 +121,7 @@ def _ended(
         else:
             done = _converted(job, seat, saving)
     except Stopped:
-        return job.result("skipped", warnings=("the run was stopped before",))
+        return job.stopped()
     except LiifError as error:
         return job.failed(error)
     except MemoryError:
@@ -139,7 +139,7 @@ def _ended(
 def _enlarged(
     job: Job, seat: _Seat, saving: Saving, stop: threading.Event, advance: Callable[[Job, int], None]
 ) -> Result:
-    picture = seat.reader.read(job.source.given, max_pixels=saving.max_input_pixels)
+    picture = seat.reader.read(job.source.given, max_pixels=saving.max_input_pixels, name=job.source.name)
     if (picture.width, picture.height) != (job.header.width, job.header.height):
         raise PictureError(f"{job.source.name}: changed while it was worked on")
     notes = list(picture.notes)
@@ -150,7 +150,8 @@ def _enlarged(
         picture,
         job.target,
         bits=job.bits,
-        budget_bytes=max(0, seat.budget_bytes - held),
+        budget_bytes=seat.budget_bytes,
+        held_bytes=held,
         workers=seat.workers,
     )
     samples = _Samples.of(enlargement, saving.verify)
@@ -167,7 +168,8 @@ def _enlarged(
     }
     if saving.verify:
         levels = samples.compared(enlargement)
-        said = f"computed again in one piece, {saving.verify} windows differ by {levels} levels at most"
+        windows = "1 window differs" if saving.verify == 1 else f"{saving.verify} windows differ"
+        said = f"computed again in one piece, {windows} by {levels} levels at most"
         facts |= {"verified": levels, "notes": (*facts["notes"], said)}
         if levels > 1:
             return job.failed(GateError(f"{job.source.name}: {said}", hint="please report this"), **facts)
@@ -237,7 +239,7 @@ def _is_asked_for(job: Job, seat: _Seat, saving: Saving) -> bool:
 
 def _converted(job: Job, seat: _Seat, saving: Saving) -> Result:
     """The same pixels, written as asked."""
-    picture = seat.reader.read(job.source.given, max_pixels=saving.max_input_pixels)
+    picture = seat.reader.read(job.source.given, max_pixels=saving.max_input_pixels, name=job.source.name)
     if seat.upscaler.options.alpha == "drop":
         picture = flatten(picture, seat.upscaler.options.background)
     if job.output is not None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path, PurePath
 from string import Formatter
-from typing import BinaryIO, Literal
+from typing import Literal
 
 from liif_cli.engine.target import Layout, Target
 from liif_cli.errors import PictureError, UsageError, nearest
@@ -65,8 +66,10 @@ class Found:
         return len(self.sources) + len(self.errors) > 1 or any(source.below for source in self.sources)
 
 
-def find(inputs: Iterable[str], *, recursive: bool, stdin: BinaryIO, leave_out: Path | None = None) -> Found:
-    """Files, folders (their pictures, sorted; with `recursive` the whole tree) and `-` for `stdin`.
+def find(
+    inputs: Iterable[str], *, recursive: bool, stdin: Callable[[], bytes], leave_out: Path | None = None
+) -> Found:
+    """Files, folders (their pictures, sorted; with `recursive` the whole tree), `-` for what `stdin` gives.
 
     leave_out: a folder for results; what lies in it is no input. A file named twice is one input.
     """
@@ -75,7 +78,7 @@ def find(inputs: Iterable[str], *, recursive: bool, stdin: BinaryIO, leave_out: 
     passed_over: list[Path] = []
     for text in _without_globs(inputs):
         if text == "-":
-            sources.setdefault("-", Source(data=stdin.read()))
+            sources.setdefault("-", Source(data=stdin()))
         elif Path(text).is_dir():
             folder = Path(text)
             known = len(sources)
@@ -93,8 +96,12 @@ def find(inputs: Iterable[str], *, recursive: bool, stdin: BinaryIO, leave_out: 
 
 
 def listed(data: bytes, *, null: bool) -> list[str]:
-    """The names in a list of files: one a line, or separated by NUL."""
-    parts = data.split(b"\0") if null else data.splitlines()
+    """The names in a list of files: one a line, or separated by NUL. Raises UsageError."""
+    parts = data.split(b"\0") if null else data.removeprefix(codecs.BOM_UTF8).splitlines()
+    if any(b"\0" in part for part in parts):
+        raise UsageError(
+            "--files-from: there are NUL bytes in the list", hint="names that end with NUL need -0"
+        )
     return [os.fsdecode(part) for part in parts if part]
 
 
@@ -132,6 +139,12 @@ class Naming:
             suffixed = formats.of_suffix(Path(output))
             if kind and suffixed and kind is not suffixed:
                 raise UsageError(f"--format {kind.name}, but the result shall be called {output}")
+            suffix = Path(output).suffix
+            if not kind and not suffixed and suffix and output != "-":
+                try:
+                    formats.named(suffix)
+                except UsageError as error:
+                    raise UsageError(f"-o {output}: {error}", hint=error.hint) from error
         if template is not None:
             _check_template(template, kind)
         elif is_folder:

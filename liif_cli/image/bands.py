@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 
 import numpy.typing as npt
 
+from liif_cli.errors import PictureError
 from liif_cli.image import colour, formats, jpeg, metadata
 from liif_cli.image.encoders import Canvas, Encoder, Encoding, Tags, encoder_of
 from liif_cli.image.picture import to_bits
@@ -136,5 +137,11 @@ def _opened(target: Path | str | BinaryIO, overwrite: bool, needed: Callable[[],
             file.seek(0)
         except OSError as error:
             raise refusal(Path(tempfile.gettempdir()) / "picture", error, needed()) from error
-        shutil.copyfileobj(file, target, _COPIED_BYTES)
-        target.flush()
+        try:
+            shutil.copyfileobj(file, target, _COPIED_BYTES)
+            target.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise PictureError(f"stdout cannot be written: {reason}") from error

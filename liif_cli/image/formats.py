@@ -123,6 +123,7 @@ def check(
     height: int,
     bits: int = 8,
     alpha: bool = False,
+    lossless: bool = False,
     pyramid: bool = False,
     budget_bytes: int | None = None,
 ) -> None:
@@ -137,6 +138,7 @@ def check(
         height=height,
         bits=bits,
         alpha=alpha,
+        lossless=lossless,
         pyramid=pyramid,
         budget_bytes=budget_bytes,
     )
@@ -153,6 +155,7 @@ def _why_not(
     height: int,
     bits: int,
     alpha: bool,
+    lossless: bool,
     pyramid: bool,
     budget_bytes: int | None,
 ) -> str:
@@ -162,6 +165,8 @@ def _why_not(
         return f"{bits} bits a sample, and it holds {format.bits[-1]}"
     if alpha and not format.alpha:
         return "it has transparency, and this format has none"
+    if lossless and not format.lossless:
+        return "it is lossy, and --lossless is asked for"
     if pyramid and not format.pyramid:
         return "a pyramid is asked for"
     if budget_bytes is not None and not format.streams:

@@ -80,9 +80,11 @@ class Reader:
         )
         _widen(self._child.stdout)
 
-    def read(self, source: Path | str | bytes | BinaryIO, *, max_pixels: int | None = None) -> Picture:
+    def read(
+        self, source: Path | str | bytes | BinaryIO, *, max_pixels: int | None = None, name: str | None = None
+    ) -> Picture:
         """As `image.read.read`; also raises PictureError for a decoder that crashed or hung."""
-        return self._asked("read", source, max_pixels, _unpacked)
+        return self._asked("read", source, max_pixels, _unpacked, name)
 
     def probe(self, source: Path | str | bytes | BinaryIO, *, max_pixels: int | None = None) -> Header:
         """As `image.read.probe`; also raises PictureError for a decoder that crashed or hung."""
@@ -94,8 +96,9 @@ class Reader:
         source: Path | str | bytes | BinaryIO,
         max_pixels: int | None,
         take: Callable[[dict[str, Any], IO[bytes], int], Taken],
+        name: str | None = None,
     ) -> Taken:
-        request, body = _request(what, source, max_pixels)
+        request, body = _request(what, source, max_pixels, name or name_of(source))
         seconds = self._seconds + request["bytes"] / 1e6
         request["seconds"] = math.ceil(seconds) + 5
         self.start()
@@ -190,9 +193,9 @@ def _places() -> list[str]:
 
 
 def _request(
-    what: str, source: Path | str | bytes | BinaryIO, max_pixels: int | None
+    what: str, source: Path | str | bytes | BinaryIO, max_pixels: int | None, name: str
 ) -> tuple[dict[str, Any], bytes]:
-    request: dict[str, Any] = {"what": what, "name": name_of(source), "max_pixels": max_pixels, "path": None}
+    request: dict[str, Any] = {"what": what, "name": name, "max_pixels": max_pixels, "path": None}
     if isinstance(source, str | Path):
         path = Path(source).absolute()
         try:

@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,10 +34,12 @@ def whole(
     """A file to write that appears at `path` when the block ends well, and never otherwise.
 
     The file can be read back and has its temporary path as `name`. Unless `overwrite`, what is at
-    `path` by the end is left alone. `needed` tells, when the disk is full, how many bytes it would
-    have taken. Raises PictureError for whatever the file system refuses.
+    `path` by the end is left alone; what is no regular file (a device,
+    a named pipe) always is. `needed` tells, when the disk is full, how many bytes it would have taken.
+    Raises PictureError for whatever the file system refuses.
     """
     try:
+        refuse_special(path)
         if not overwrite and os.path.lexists(path):  # before the work; `_publish` asks again after it
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
         file = _create(path.parent)
@@ -66,6 +69,17 @@ def whole(
         raise refusal(path, failed.__cause__, count) from failed.__cause__
     finally:
         _discard(file)
+
+
+def refuse_special(path: Path) -> None:
+    """Raise PictureError if `path` is there and no regular file: writing over a device would end it."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+        raise PictureError(f"{path}: is {what}, and is not written over", hint="`-o -` writes to stdout")
 
 
 def leftovers(folder: Path) -> list[Path]:

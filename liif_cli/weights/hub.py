@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from liif_cli.errors import WeightsError, nearest
+from liif_cli.errors import UsageError, WeightsError, nearest
 from liif_cli.home import home
 from liif_cli.weights import store
 
@@ -67,6 +67,8 @@ def download(wanted: HubFile, *, notify: Callable[[str], None]) -> Path:
     import huggingface_hub as hub
     from huggingface_hub import errors
 
+    # Each of its attempts would be a line; what comes of them is said below.
+    hub.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     if not isinstance(hub.try_to_load_from_cache(wanted.repo, wanted.file, revision=wanted.revision), str):
         notify(f"asking the hub for {wanted.file} of {wanted.repo}")
     try:
@@ -106,10 +108,10 @@ def _other_files(wanted: HubFile) -> str:
 def publish(path: Path, repo: str, *, private: bool = False) -> str:
     """Put a weights file and a page about it into `repo` (made if missing), in one commit.
 
-    Returns the address. Raises WeightsError if the hub refuses or cannot be reached.
+    Returns the address. Raises WeightsError if the hub refuses or cannot be reached, UsageError.
     """
     if not re.fullmatch(_REPO, repo, re.ASCII):
-        raise WeightsError(f"{repo!r} is no repository name", hint="write owner/repo")
+        raise UsageError(f"{repo!r} is no repository name", hint="write owner/repo")
     page = readme(store.read_header(path), repo)
     import huggingface_hub as hub
 

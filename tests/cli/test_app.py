@@ -140,16 +140,17 @@ def test_being_stopped_has_a_status(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGTERM to catch")
-def test_sigterm_ends_it_and_the_old_handler_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = signal.getsignal(signal.SIGTERM)
+def test_a_signal_ends_it_and_the_old_handler_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, status in ((signal.SIGTERM, 143), (signal.SIGHUP, 129)):
+        before = signal.getsignal(number)
 
-    def run(*_: object, **__: object) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(5)
+        def run(*_: object, number: int = number, **__: object) -> None:
+            os.kill(os.getpid(), number)
+            time.sleep(5)
 
-    monkeypatch.setattr(app, "app", run)
-    assert main([]) == 143
-    assert signal.getsignal(signal.SIGTERM) is before
+        monkeypatch.setattr(app, "app", run)
+        assert main([]) == status
+        assert signal.getsignal(number) is before
 
 
 def test_a_reader_that_left_is_no_bug() -> None:

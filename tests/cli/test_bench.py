@@ -100,6 +100,24 @@ def test_files_are_written_and_not_written_over(liif: Liif, tmp_path: Path, caps
     assert liif(*both, "-y") == 0
 
 
+def test_tables_can_be_made_again_from_the_file_alone(
+    liif: Liif, model: str, tmp_path: Path, capsys: Captured
+) -> None:
+    kept, page = tmp_path / "kept.json", tmp_path / "page.md"
+    assert liif("--json", str(kept)) == 0
+    shown = capsys.readouterr().out
+    assert main(["bench", "--from", str(kept)]) == 0
+    assert capsys.readouterr().out == shown
+    page.write_text("# Title\n\n<!-- begin speed: a command -->\nold\n<!-- end speed -->\nrest\n", "utf-8")
+    assert main(["bench", "--from", str(kept), "--markdown", str(page)]) == 0
+    text = page.read_text("utf-8")
+    assert "| x2 of 12x12 | 24x24 |" in text and "old" not in text
+    assert text.startswith("# Title") and text.endswith("rest\n")
+    capsys.readouterr()
+    assert main(["bench", "--from", str(kept), "--markdown", "-"]) == 0
+    assert capsys.readouterr().out.startswith(f"**{model}, fp32 on cpu")
+
+
 def test_a_gate_ends_with_status_5_after_showing_and_keeping_everything(
     liif: Liif, tmp_path: Path, capsys: Captured
 ) -> None:
@@ -153,6 +171,8 @@ def test_what_was_not_measured_before_is_noted_or_refused_before_measuring(
         (["--json", "no/such/folder/a.json"], "no such folder"),
         (["--plot", "a.txt"], "not a name for a plot"),
         (["--if-exists", "skip"], "if-exists"),
+        (["--from", "a.json", "--json", "b.json"], "--from goes without --json"),
+        (["--json", "-", "--markdown", "-"], "only one of"),
     ],
 )
 def test_a_wrong_command_line_is_refused(liif: Liif, capsys: Captured, options: list[str], said: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -58,8 +59,10 @@ class _Reader:
     def start(self) -> None:
         pass
 
-    def read(self, source: Path | bytes, *, max_pixels: int | None = None) -> Picture:
-        return read(source, max_pixels=max_pixels)
+    def read(
+        self, source: Path | bytes, *, max_pixels: int | None = None, name: str | None = None
+    ) -> Picture:
+        return read(source, max_pixels=max_pixels, name=name)
 
     def close(self) -> None:
         pass
@@ -141,7 +144,19 @@ def test_the_self_ensemble_is_another_picture_of_the_same_size(liif: Liif) -> No
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["-s", "0"], "--scale 0: not a factor above 0"),
+        (["-s", "0"], "--scale 0: not a factor"),
+        (["-s", ""], "not a factor"),
+        (["--size", ""], "not a size"),
+        (["--region", ""], "--region"),
+        (["-m", ""], "no name of a model"),
+        (["-o", "b.jpgg"], "cannot write '.jpgg' files"),
+        (["--lossless", "-Q", "50"], "contradict each other"),
+        (["--background", "red"], "--background is about"),
+        (["--only-enlarge", "--region", "0,0,5,5"], "exclude each other"),
+        (["--fit", "pud"], "did you mean 'pad'?"),
+        (["-Q", "x"], "not a whole number"),
+        (["--scal", "2"], "did you mean --scale?"),
+        (["--threads", "9999"], "less than or equal to 1024"),
         (["-s", "nan"], "--scale nan: not a factor"),
         (["--size", "0x5"], "--size 0x5: not a size"),
         (["-s", "2", "--size", "5"], "--scale and --size"),
@@ -356,8 +371,9 @@ def test_a_dry_run_tells_and_writes_nothing(liif: Liif, capsys: Captured, here: 
     out = capsys.readouterr().out
     assert "a.png -> out/a.png: 44x30 -> 176x120, 15 tiles" in out and " MiB, about " in out
     assert liif("a.png", "-s", "4", "--dry-run", "--json") == 0
-    first = lines(capsys.readouterr().out)[0]
+    first, last = lines(capsys.readouterr().out)
     assert first["status"] == "planned" and first["seconds"] >= 0 and first["peak_bytes"] > 0
+    assert last["summary"]["planned"] == 1 and last["summary"]["output_megapixels"] == 0.021
     assert listed(here) == ["a.png"]
 
 
@@ -388,6 +404,54 @@ def test_a_seam_is_a_gate_that_is_not_met(
     monkeypatch.setattr(local._Samples, "compared", lambda *_: 2)
     assert liif("a.png", "--verify", "3") == 5
     assert "computed again in one piece, 3 windows differ by 2 levels" in capsys.readouterr().err
+
+
+def test_an_output_that_is_no_file_is_never_written_over(liif: Liif, capsys: Captured) -> None:
+    os.mkfifo("pipe.png")
+    assert liif("a.png", "-o", "pipe.png", "-y") == 1
+    assert "pipe.png: is no regular file" in capsys.readouterr().err
+    assert not Path("pipe.png").is_file()
+
+
+def test_a_list_with_a_picture_or_nul_in_it_is_refused(liif: Liif, capsys: Captured) -> None:
+    Path("names").write_bytes(b"a.png\0b.png\0")
+    for name in ("names", "a.png"):
+        assert liif("--files-from", name, "-o", "out/") == 2
+        assert "need -0" in capsys.readouterr().err
+    Path("names").write_bytes(b"\xef\xbb\xbfa.png\r\n")
+    assert liif("--files-from", "names", "-o", "out/") == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+@pytest.mark.parametrize(
+    "arguments", [["-o", "-"], ["-o", "b.png", "--json"], ["--dry-run"]], ids=["picture", "json", "dry run"]
+)
+def test_a_stdout_that_takes_no_more_is_no_bug(weights: Path, arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "liif_cli", "upscale", "-m", str(weights), "a.png", *arguments]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert "stdout cannot be written: no space left" in done.stderr and "bug" not in done.stderr
+    if arguments == ["-o", "-"]:
+        closed = subprocess.run(
+            [f"{' '.join(command)} >&-"], shell=True, stderr=subprocess.PIPE, text=True, check=False
+        )
+        assert closed.returncode == 2 and "it is closed" in closed.stderr
+
+
+def test_of_a_run_that_stops_early_every_input_is_told(liif: Liif, capsys: Captured) -> None:
+    assert liif("no.png", "a.png", "-o", "out/", "--fail-fast", "--json") == 1
+    failed, left, last = lines(capsys.readouterr().out)
+    assert (failed["status"], left["status"]) == ("failed", "skipped")
+    assert left["warnings"] == ["the run was stopped before"] and last["summary"]["skipped"] == 1
+
+
+def test_too_little_memory_says_how_much_it_takes(liif: Liif, capsys: Captured) -> None:
+    assert liif("a.png", "--memory", "20M") == 3
+    said = capsys.readouterr().err
+    found = re.search(r"needs (\d+) MiB beside (\d+) MiB .*, 20 MiB are allowed", said)
+    assert found, said
+    assert liif("a.png", "--memory", f"{int(found[1]) + int(found[2])}M") == 0
 
 
 def test_fail_fast_stops_before_anything_is_computed(liif: Liif, capsys: Captured) -> None:

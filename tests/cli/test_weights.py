@@ -102,7 +102,7 @@ def test_pull_of_a_shipped_name_is_where_it_is(shelf: Shelf, capsys: pytest.Capt
         (["info", "none.safetensors"], "none.safetensors: no such file"),
         (["remove", "own"], "part of this program"),
         (["remove", "hf://a/b"], "`hf cache` manages it"),
-        (["push", "own", "nobody"], "write owner/repo"),
+        (["path", "rare"], "`liif weights info rare` says where it is"),
         (["convert", "none.pth", "-o", "out.safetensors"], "none.pth: no such file"),
     ],
 )
@@ -113,6 +113,13 @@ def test_what_cannot_be_done_with_weights_is_status_4_and_says_why(
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.startswith("error: ") and says in printed.err
+
+
+def test_a_name_that_is_no_repository_is_a_wrong_command_line(
+    shelf: Shelf, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["weights", "push", "own", "nobody"]) == 2
+    assert "write owner/repo" in capsys.readouterr().err
 
 
 def test_verify_passes_what_is_here_and_ends_with_5_when_something_is_not_as_it_should_be(

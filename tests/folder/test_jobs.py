@@ -49,9 +49,8 @@ def planned(
     recursive: bool = True,
     rules: Rules | None = None,
 ) -> list[Job | Result]:
-    import io
 
-    found = find(map(str, names), recursive=recursive, stdin=io.BytesIO())
+    found = find(map(str, names), recursive=recursive, stdin=bytes)
     naming = Naming.of(
         output=output, template=template, format=format, model="tiny", target=target, many=found.many
     )
@@ -129,7 +128,7 @@ def test_a_folder_done_twice_does_not_enlarge_its_own_results() -> None:
     picture("d/a_x2.png", 24, 16)
     made = planned("d", rules=Rules(if_exists="skip"))
     assert [(one.status, one.warnings) for one in made if isinstance(one, Result)] == [
-        ("skipped", ("it exists",)),
+        ("skipped", (f"{Path('d/a_x2.png')} exists",)),
         ("skipped", (f"it is the result of {Path('d/a.png')}",)),
     ]
     again = planned("d", rules=Rules(if_exists="overwrite"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -52,8 +51,10 @@ def _read_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class _Reader:
-    def read(self, source: Path | bytes, *, max_pixels: int | None = None) -> Picture:
-        return read(source, max_pixels=max_pixels)
+    def read(
+        self, source: Path | bytes, *, max_pixels: int | None = None, name: str | None = None
+    ) -> Picture:
+        return read(source, max_pixels=max_pixels, name=name)
 
     def close(self) -> None:
         pass
@@ -61,7 +62,7 @@ class _Reader:
 
 def jobs_of(*names: str, target: Target | None = None, output: str = "out/", **rules: Any) -> list[Job]:
     target = target or Target(scale=(1.5, 2))
-    found = find(names, recursive=True, stdin=io.BytesIO())
+    found = find(names, recursive=True, stdin=bytes)
     naming = Naming.of(
         output=output, template=None, format=None, model="tiny", target=target, many=found.many
     )

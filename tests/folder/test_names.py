@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +16,7 @@ from liif_cli.folder.names import Found, Naming, Source, find, listed, plain
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
 DOUBLE = Target(scale=(2, 2))
-NO_STDIN = io.BytesIO()
+NO_STDIN = bytes
 
 
 @pytest.fixture
@@ -81,7 +80,7 @@ def test_a_folder_without_rights_is_an_error(tree: Path) -> None:
 
 
 def test_a_dash_is_the_bytes_of_stdin() -> None:
-    found = find(["-"], recursive=False, stdin=io.BytesIO(PNG))
+    found = find(["-"], recursive=False, stdin=lambda: PNG)
     assert found.sources == (Source(data=PNG),) and found.sources[0].name == "-" and not found.many
 
 

@@ -45,6 +45,7 @@ def test_other_names_are_understood_and_unknown_ones_answered_with_the_nearest()
             "at once",
             "png and tiff and jpeg",
         ),
+        ("jpeg", {"lossless": True}, "--lossless", "png and tiff and webp"),
         ("png", {"pyramid": True}, "a pyramid", "tiff"),
         ("png", {"width": 2**31}, "2,147,483,647", "no format"),
     ],

@@ -1,4 +1,4 @@
-"""The README's table of models is what its command makes of the kept results, to the letter."""
+"""The README's tables of scores and of speed are what their commands make of kept results, to the letter."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from pathlib import Path
 
 import pytest
 
+from liif_cli.cli import bench, eval
 from liif_cli.cli.app import main
-from liif_cli.cli.eval import BLOCK
 from liif_cli.report import block, blocks
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
-def made_again(document: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The document after the command of its block of scores was run on a copy of it."""
-    (found,) = [found for found in blocks(document.read_text("utf-8")) if found.name == BLOCK]
+COMMANDS = {eval.BLOCK: "eval", bench.BLOCK: "bench"}
+
+
+def made_again(document: Path, name: str, work: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The document after the command of its block `name` was run on a copy of it."""
+    (found,) = [found for found in blocks(document.read_text("utf-8")) if found.name == name]
     arguments = shlex.split(found.command)
-    assert arguments[:3] == ["liif", "eval", "--from"], found.command
+    assert arguments[:3] == ["liif", COMMANDS[name], "--from"], found.command
     assert arguments[-2:] == ["--markdown", document.name], found.command
     kept = Path(arguments[3])
     (work / kept).parent.mkdir(parents=True, exist_ok=True)
@@ -30,13 +33,12 @@ def made_again(document: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> s
     return (work / document.name).read_text("utf-8")
 
 
-def test_the_table_of_the_readme_is_what_its_command_writes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_a_table_of_the_readme_is_what_its_command_writes(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     readme = ROOT / "README.md"
-    if not any(found.name == BLOCK for found in blocks(readme.read_text("utf-8"))):
-        pytest.skip("the README has no table of scores yet")
-    assert made_again(readme, tmp_path, monkeypatch) == readme.read_text("utf-8")
+    assert made_again(readme, name, tmp_path, monkeypatch) == readme.read_text("utf-8")
 
 
 @pytest.mark.parametrize("drift", ["a digit by hand", "another result"])
@@ -51,13 +53,13 @@ def test_a_table_that_drifted_is_noticed(tmp_path: Path, monkeypatch: pytest.Mon
         journal.add([mean("standard", 2, 37.75)])
     command = "liif eval --from scores.jsonl --markdown README.md"
     readme = here / "README.md"
-    readme.write_text(f"# liif\n\n{block(BLOCK, command, '')}", "utf-8")
-    readme.write_text(made_again(readme, there, monkeypatch), "utf-8")
+    readme.write_text(f"# liif\n\n{block(eval.BLOCK, command, '')}", "utf-8")
+    readme.write_text(made_again(readme, eval.BLOCK, there, monkeypatch), "utf-8")
     assert "| standard | 37.750 |" in readme.read_text("utf-8")
-    assert made_again(readme, again, monkeypatch) == readme.read_text("utf-8")
+    assert made_again(readme, eval.BLOCK, again, monkeypatch) == readme.read_text("utf-8")
     if drift == "a digit by hand":
         readme.write_text(readme.read_text("utf-8").replace("37.750", "37.950"), "utf-8")
     else:
         with Journal(here / "scores.jsonl") as journal:
             journal.add([mean("standard", 2, 37.8)])
-    assert made_again(readme, again, monkeypatch) != readme.read_text("utf-8")
+    assert made_again(readme, eval.BLOCK, again, monkeypatch) != readme.read_text("utf-8")
