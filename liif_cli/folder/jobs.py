@@ -251,7 +251,7 @@ def _depth(header: Header, format: str, rules: Rules) -> tuple[int, tuple[str, .
     able = formats.named(format).bits
     if header.bits in able:
         return header.bits, ()
-    return able[-1], (f"{header.bits} bits a sample became {able[-1]}: {format} holds no more",)
+    return able[-1], (f"{header.bits} bits a sample became {able[-1]}: {format} is written with no more",)
 
 
 def _without_collisions(planned: list[Job | Result]) -> list[Job | Result]:

@@ -76,6 +76,9 @@ def run(
             )
         )
     stop = threading.Event()
+    all_seats = [seats.get() for _ in range(count)]
+    for seat in all_seats:
+        seats.put(seat)
     pool = ThreadPoolExecutor(count, "liif-job")
     running = [pool.submit(_ended, job, seats, saving, stop, advance) for job in jobs]
     try:
@@ -85,10 +88,14 @@ def run(
                 stop.set()
             yield result
     finally:
+        ended = all(future.done() for future in running)
         stop.set()
+        if not ended:  # a picture may take minutes to read: that is not waited for
+            for seat in all_seats:
+                seat.reader.interrupt()
         pool.shutdown(wait=True, cancel_futures=True)
-        while not seats.empty():
-            seats.get().reader.close()
+        for seat in all_seats:
+            seat.reader.close()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +152,9 @@ def _enlarged(
     notes = list(picture.notes)
     if saving.icc == "srgb":
         picture = colour.to_srgb(picture)
+    elif saving.icc == "keep":
+        picture, said = colour.for_format(picture, job.format)
+        notes += said
     held = _held_bytes(picture, job)
     enlargement = seat.upscaler.prepare(
         picture,
@@ -169,10 +179,10 @@ def _enlarged(
     if saving.verify:
         levels = samples.compared(enlargement)
         windows = "1 window differs" if saving.verify == 1 else f"{saving.verify} windows differ"
-        said = f"computed again in one piece, {windows} by {levels} levels at most"
-        facts |= {"verified": levels, "notes": (*facts["notes"], said)}
+        told = f"computed again in one piece, {windows} by {levels} levels at most"
+        facts |= {"verified": levels, "notes": (*facts["notes"], told)}
         if levels > 1:
-            return job.failed(GateError(f"{job.source.name}: {said}", hint="please report this"), **facts)
+            return job.failed(GateError(f"{job.source.name}: {told}", hint="please report this"), **facts)
     return job.result("done", **facts)
 
 

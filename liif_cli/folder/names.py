@@ -292,6 +292,13 @@ _SUFFIXES = frozenset(suffix for format in formats.FORMATS.values() for suffix i
     ".heic",
     ".heif",
     ".jxl",
+    ".pcx",
+    ".dib",
+    ".im",
+    ".sgi",
+    ".ico",
+    ".qoi",
+    ".dds",
 }
 
 

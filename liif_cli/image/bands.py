@@ -118,7 +118,7 @@ def _held(format: str, canvas: Canvas, tags: Tags) -> tuple[Tags, tuple[str, ...
                     f"{len(block):,} bytes of {name.upper()} do not fit into a jpeg and were left out"
                 )
                 tags = replace(tags, **{name: None})
-    stays_grey = canvas.channels == 1 and format != "webp" and not (format == "avif" and canvas.alpha)
+    stays_grey = canvas.channels == 1 and formats.keeps_grey(format, alpha=canvas.alpha)
     icc, lost = colour.fitting(tags.icc, 1 if stays_grey else 3)
     if lost:
         notes.append(f"the colour profile does not fit the {format} that is written and was left out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import warnings
 from collections.abc import Iterator
@@ -22,12 +23,16 @@ _NEVER = frozenset(
     }
 )  # fmt: skip
 _ONE_AT_A_TIME = threading.Lock()
+# What Pillow logs beside what it raises would stand among our messages.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
-def decode(file: BinaryIO, limit: Limit, *, format: str | None = None, pixels: bool = True) -> Decoded:
+def decode(
+    file: BinaryIO, limit: Limit, *, format: str | None = None, pixels: bool = True, page: int = 0
+) -> Decoded:
     """Decode a seekable file, as Pillow's `format` or as whatever it is among the formats allowed.
 
-    Without `pixels` only the header, with `hollow` samples.
+    Without `pixels` only the header, with `hollow` samples. page: which of a TIFF, from 0.
 
     Raises Damaged, Unsupported, TooLarge.
     """
@@ -45,6 +50,8 @@ def decode(file: BinaryIO, limit: Limit, *, format: str | None = None, pixels: b
             raise _cause(error) from error
         with image:
             try:
+                if page:
+                    image.seek(page)
                 limit.check(*image.size)
                 if pixels:
                     image.load()
@@ -79,7 +86,8 @@ def _cause(error: Exception) -> Exception:
     text = (str(error) or type(error).__name__).rstrip(".")
     if isinstance(error, Image.DecompressionBombError):
         return TooLarge(0, 0)
-    return Damaged(text[:1].lower() + text[1:])
+    text = text[:1].lower() + text[1:]
+    return Unsupported(text) if text.startswith(("unsupported", "unknown")) else Damaged(text)
 
 
 def _decoded(image: Any, pixels: bool) -> Decoded:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, BinaryIO
@@ -15,7 +15,8 @@ import numpy.typing as npt
 from liif_cli.image.decoded import BANDS, Colour, Damaged, Decoded, Limit, Unsupported, hollow
 
 # "error" where libvips tells broken pixels from odd tags, "warning" where it does not: a JPEG with
-# half its data missing is a warning to libjpeg.
+# half its data missing is a warning to libjpeg, in a TIFF as well (`jpeg_inside`). Of broken tiles
+# of a TIFF it only complains: what it said is looked at in any case.
 _LOADERS = {
     "png": ("pngload_source", "warning"),
     "tiff": ("tiffload_source", "error"),
@@ -41,6 +42,16 @@ _HARMLESS = re.compile(
     r"|Invalid SOS parameters|bad ICC marker"
 )
 
+# Files that are sound, and of a variety that libvips or its libraries have no use for.
+_OF_NO_USE = (
+    "not configured",
+    "bad labq",
+    "not a known file format",
+    "not supported",
+    "nsupported",
+    "not a whole number of bytes",
+)
+
 # Tags that describe, and say nothing about where and how the pixels lie.
 _DESCRIPTIVE = (
     "ResolutionUnit|[XY]Resolution|[XY]Position|DateTime|Software|Artist|Copyright|Make|Model|DocumentName"
@@ -60,22 +71,34 @@ def library() -> Any:
     return pyvips
 
 
-def decode(file: BinaryIO, kind: str, limit: Limit, *, pixels: bool = True) -> Decoded:
+def decode(
+    file: BinaryIO,
+    kind: str,
+    limit: Limit,
+    *,
+    pixels: bool = True,
+    page: int | None = None,
+    jpeg_inside: bool = False,
+) -> Decoded:
     """Decode a seekable file of one of `KINDS`; all bands of it, those after the colour as alpha.
 
-    Without `pixels` only the header, with `hollow` samples.
+    Without `pixels` only the header, with `hollow` samples. page: which of a TIFF, from 0.
 
     Raises Damaged, Unsupported, TooLarge.
     """
     pyvips = library()
     loader, fail_on = _LOADERS[kind]
+    fail_on = "warning" if jpeg_inside else fail_on
+    options = {} if page is None else {"page": page}
     try:
-        image, samples, notes, _ = _load(file, loader, fail_on, limit, pixels)
+        image, samples, notes, said = _load(file, loader, fail_on, limit, pixels, options)
+        if kind == "tiff" and said and not _only_tags(said):
+            raise _cause(kind, said.splitlines()[0])
     except pyvips.Error as error:
         if not _only_tags(str(error)):
             raise _cause(kind, str(error)) from error
         # an odd tag must not cost the pixels: look away once, and see whether more was wrong
-        image, samples, notes, said = _load(file, loader, "none", limit, pixels)
+        image, samples, notes, said = _load(file, loader, "none", limit, pixels, options)
         if not _only_tags(said):
             raise _cause(kind, said) from error
     colour = _colour(image.interpretation, image.bands)
@@ -119,13 +142,13 @@ def bits_of(file: BinaryIO) -> int:
 
 
 def _load(
-    file: BinaryIO, loader: str, fail_on: str, limit: Limit, pixels: bool
+    file: BinaryIO, loader: str, fail_on: str, limit: Limit, pixels: bool, options: Mapping[str, Any]
 ) -> tuple[Any, npt.NDArray[Any], tuple[str, ...], str]:
     """The image, its samples, notes on what was converted, and what libvips grumbled about."""
     pyvips = library()
     pyvips.vips_lib.vips_error_clear()  # else what an earlier file left is told of this one
     with _source(file) as source:
-        image = getattr(pyvips.Image, loader)(source, fail_on=fail_on, access="sequential")
+        image = getattr(pyvips.Image, loader)(source, fail_on=fail_on, access="sequential", **options)
         limit.check(image.width, image.height)
         notes: tuple[str, ...] = ()
         if image.interpretation in _CONVERTED:
@@ -151,8 +174,9 @@ def _cause(kind: str, text: str) -> Exception:
     """What a libvips error means."""
     said = [line.strip() for line in text.splitlines()]
     lines = [re.sub(r"^\w+: ", "", line) for line in said if line and not line.startswith("unable to")]
-    reason = lines[-1].rstrip(".") if lines else "its header makes no sense"
-    if "not configured" in text or "bad labq" in text or "not a known file format" in text:
+    silent = "its pixel data is damaged" if "write to memory" in text else "its header makes no sense"
+    reason = lines[-1].rstrip(".") if lines else silent
+    if any(words in text for words in _OF_NO_USE):
         return Unsupported(reason)
     if kind == "tiff" and ("samples out of range" in text or "compression" in text.lower()):
         return Unsupported(reason)

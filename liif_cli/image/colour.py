@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from liif_cli.image import formats
 from liif_cli.image.by_vips import library
 from liif_cli.image.picture import Picture, to_bits
 
 _LARGEST_PROFILE = 16 << 20
 _SPACES = {1: "GRAY", 3: "RGB ", 4: "CMYK"}
+_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 
 
 def fitting(icc: bytes | None, channels: int) -> tuple[bytes | None, tuple[str, ...]]:
@@ -25,7 +27,7 @@ def fitting(icc: bytes | None, channels: int) -> tuple[bytes | None, tuple[str, 
     if icc is None:
         return None, ()
     space = _space(icc)
-    if not space:
+    if not space or (space == _SPACES[channels] and not _is_of_use(icc, channels)):
         return None, ("its colour profile is broken: taken for sRGB",)
     if space != _SPACES[channels]:
         wanted = {1: "grey", 3: "RGB", 4: "CMYK"}[channels]
@@ -43,6 +45,18 @@ def _space(icc: bytes) -> str:
         return str(ImageCms.ImageCmsProfile(io.BytesIO(icc)).profile.xcolor_space)
     except Exception:
         return ""
+
+
+def _is_of_use(icc: bytes, channels: int) -> bool:
+    """Whether colours can be converted by a profile: some open, and are scrambled inside."""
+    from PIL import ImageCms
+
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), _MODES[channels], "RGB")
+    except Exception:
+        return False
+    return True
 
 
 def rgb_of_cmyk(inks: npt.NDArray[Any], icc: bytes | None) -> tuple[npt.NDArray[Any], str]:
@@ -73,6 +87,16 @@ def _through_profile(inks: npt.NDArray[Any], icc: bytes) -> npt.NDArray[Any]:
     source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
     rgb = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
     return to_bits(np.asarray(rgb), 16 if inks.dtype == np.uint16 else 8)
+
+
+def for_format(picture: Picture, format: str) -> tuple[Picture, tuple[str, ...]]:
+    """The picture with colours that mean the same in a file of that format: where grey is written as RGB
+    a grey profile cannot go along, so its numbers become those of sRGB. And a note if that was done."""
+    grey = picture.channels == 1 and picture.icc is not None
+    if not grey or formats.keeps_grey(format, alpha=picture.alpha is not None):
+        return picture, ()
+    note = f"its grey profile cannot lie in a {format}: the numbers were converted to sRGB"
+    return to_srgb(picture), (note,)
 
 
 def to_srgb(picture: Picture) -> Picture:

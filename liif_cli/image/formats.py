@@ -176,6 +176,11 @@ def _why_not(
     return ""
 
 
+def keeps_grey(format: str, *, alpha: bool) -> bool:
+    """Whether grey stays one channel in it: the others write it as RGB."""
+    return format != "webp" and not (format == "avif" and alpha)
+
+
 def likely_bytes(format: Format | str, *, width: int, height: int, channels: int, bits: int = 8) -> int:
     """About how large the file of a photo will be; `channels` counts alpha."""
     format = named(format) if isinstance(format, str) else format

@@ -135,6 +135,12 @@ class Reader:
             self.close()
         return taken
 
+    def interrupt(self) -> None:
+        """Let what is being read end at once, as if its decoder had crashed. For other threads."""
+        child = self._child
+        if child is not None:
+            child.kill()
+
     def close(self) -> None:
         """End the child."""
         child, self._child = self._child, None

@@ -185,15 +185,17 @@ def _tiff(file: BinaryIO, limit: Limit, pixels: bool) -> Decoded:
         raise Damaged(str(error)) from error
     if page.raw:
         raise Unsupported("a camera RAW file")
+    if page.split:
+        raise Unsupported("grey and transparency in planes of their own")
     notes = list(page.notes)
     try:
         if page.plain_ycbcr:  # libvips takes its numbers for RGB
             raise Unsupported("YCbCr that is not JPEG")
-        decoded = by_vips.decode(file, "tiff", limit, pixels=pixels)
+        decoded = by_vips.decode(file, "tiff", limit, pixels=pixels, page=page.index, jpeg_inside=page.jpeg)
     except Unsupported:
         if page.plain_ycbcr and page.subsampled:
             raise
-        decoded = by_pillow.decode(file, limit, format="TIFF", pixels=pixels)
+        decoded = by_pillow.decode(file, limit, format="TIFF", pixels=pixels, page=page.index)
         if page.bits > 8 and decoded.samples.dtype.itemsize == 1:
             notes.append(f"{page.bits} bits a sample were reduced to 8")
         # Pillow has turned it

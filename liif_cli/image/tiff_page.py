@@ -28,6 +28,7 @@ from liif_cli.image.tiff import (
 _NEW_SUBFILE_TYPE, _SUB_DIRECTORIES, _DNG_VERSION = 254, 330, 50706
 _BITS, _COMPRESSION, _PHOTOMETRIC, _EXTRA_SAMPLES = 258, 259, 262, 338
 _YCBCR, _Y_SUBSAMPLING = 6, 530
+_SAMPLES, _PLANAR = 277, 284
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 282, 283, 296
 # Of the first directory, what describes the picture and not how its pixels lie: name, maker, model,
 # software, date, artist, host, rating, copyright, and Windows' five.
@@ -38,13 +39,18 @@ _LARGEST_VALUE = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """What the first page of a TIFF file says beside its pixels.
+    """What the first page of a TIFF file says beside its pixels, or the first that is no smaller copy.
 
+    index: of that page, from 0. jpeg: its pixels are packed as JPEG.
+    split: grey and alpha lie in planes of their own, which libvips takes for pixels side by side.
     raw: it is the small preview in front of a camera's raw data.
     plain_ycbcr: YCbCr that is not packed as JPEG; subsampled: with fewer samples of colour.
     """
 
+    index: int
     bits: int
+    jpeg: bool
+    split: bool
     raw: bool
     plain_ycbcr: bool
     subsampled: bool
@@ -58,22 +64,35 @@ class Page:
 def first_page(file: BinaryIO) -> Page:
     """Read it. Raises ValueError where there is none."""
     structure = of_file(file)
-    first = structure.directory(structure.first)
-    pages = sum(1 for d in structure.directories() if not structure.number(d, _NEW_SUBFILE_TYPE, 0) & 1)
+    front = structure.directory(structure.first)
+    preview = structure.number(front, _NEW_SUBFILE_TYPE, 0) & 1 and _SUB_DIRECTORIES in front.entries
+    full = [
+        (n, page)
+        for n, page in enumerate(structure.directories())
+        if not structure.number(page, _NEW_SUBFILE_TYPE, 0) & 1
+    ]
+    index, first = full[0] if full else (0, front)
+    notes = [f"of several pages: the first of {len(full)} was taken"] if len(full) > 1 else []
+    if index:
+        notes.append("a smaller copy stands first in it: the whole picture was taken")
     said = structure.number(first, ORIENTATION, 1)
-    preview = structure.number(first, _NEW_SUBFILE_TYPE, 0) & 1 and _SUB_DIRECTORIES in first.entries
+    extra = structure.numbers(first, _EXTRA_SAMPLES)
     ycbcr = structure.number(first, _PHOTOMETRIC, 1) == _YCBCR
     return Page(
-        raw=bool(preview) or _DNG_VERSION in first.entries,
+        index=index,
+        jpeg=structure.number(first, _COMPRESSION, 1) in (6, 7),
+        split=structure.number(first, _SAMPLES, 1) == 2 and structure.number(first, _PLANAR, 1) == 2,
+        raw=bool(preview) or _DNG_VERSION in front.entries,
         plain_ycbcr=ycbcr and structure.number(first, _COMPRESSION, 1) not in (6, 7),
         subsampled=ycbcr and structure.numbers(first, _Y_SUBSAMPLING) != (1, 1),
         bits=structure.number(first, _BITS, 1),
-        # 1 and 2 are alpha, premultiplied and not (libvips and Pillow divide); 0 says nothing
-        alpha=structure.numbers(first, _EXTRA_SAMPLES) in ((1,), (2,)),
+        # 1 and 2 are alpha, premultiplied and not (libvips and Pillow divide); 0 says nothing, and two
+        # of them say nothing either
+        alpha=extra[:1] in ((1,), (2,)) and not {1, 2} & set(extra[1:]),
         orientation=said if 1 <= said <= 8 else 1,
         dpi=_dpi(structure, first),
         exif=_exif(structure, first),
-        notes=(f"of several pages: the first of {pages} was taken",) if pages > 1 else (),
+        notes=tuple(notes),
     )
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from liif_cli.image import formats
 from liif_cli.image.bands import Canvas, Encoding, Tags, write_bands
-from liif_cli.image.colour import to_srgb
+from liif_cli.image.colour import for_format, to_srgb
 from liif_cli.image.picture import Picture, to_bits
 
 _BAND_BYTES = 4 << 20
@@ -41,8 +41,14 @@ def write(
     Raises PictureError if the format cannot hold the picture, if the file exists and not
     `overwrite`, and if the disk is full.
     """
+    encoding = Encoding(
+        format=_format(picture, target, format), quality=quality, lossless=lossless, pyramid=pyramid
+    )
+    notes: tuple[str, ...] = ()
     if icc == "srgb":
         picture = to_srgb(picture)
+    elif icc == "keep":
+        picture, notes = for_format(picture, encoding.format)
     canvas = Canvas(
         width=picture.width,
         height=picture.height,
@@ -50,11 +56,9 @@ def write(
         alpha=picture.alpha is not None,
         bits=picture.bits if bits is None else bits,
     )
-    encoding = Encoding(
-        format=_format(picture, target, format), quality=quality, lossless=lossless, pyramid=pyramid
-    )
     tags = Tags.of(picture, icc=icc != "strip", metadata=metadata == "keep")
-    return write_bands(target, _bands(picture, canvas), canvas, encoding, tags, overwrite=overwrite)
+    bands = _bands(picture, canvas)
+    return notes + write_bands(target, bands, canvas, encoding, tags, overwrite=overwrite)
 
 
 def _format(picture: Picture, target: Path | str | BinaryIO, asked: str | None) -> str:

@@ -64,6 +64,9 @@ class _Reader:
     ) -> Picture:
         return read(source, max_pixels=max_pixels, name=name)
 
+    def interrupt(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

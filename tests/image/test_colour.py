@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageCms
 
-from liif_cli.image.colour import fitting, rgb_of_cmyk, to_srgb
-from liif_cli.image.picture import Picture
+from liif_cli.image.colour import fitting, for_format, rgb_of_cmyk, to_srgb
+from liif_cli.image.picture import Picture, to_bits
 from tests.image.pictures import card, profile
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -28,6 +29,7 @@ def test_a_profile_that_fits_is_kept_as_it_is(icc: bytes, channels: int) -> None
         (b"", 3, "broken"),
         (b"garbage" * 50, 3, "broken"),
         (SRGB[:200], 3, "broken"),
+        (SRGB[:128] + SRGB[128:][::-1], 3, "broken"),
         (SRGB, 1, "not for grey"),
         (profile("GRAY"), 3, "not for RGB"),
         (SRGB, 4, "not for CMYK"),
@@ -98,3 +100,15 @@ def test_grey_stays_grey_in_srgb_and_alpha_stays_itself() -> None:
 def test_a_picture_without_a_profile_is_srgb_already() -> None:
     picture = card()
     assert to_srgb(picture) is picture
+
+
+def test_a_grey_profile_is_converted_where_grey_becomes_rgb() -> None:
+    grey = replace(card(channels=1), icc=profile("GRAY"))
+    for format in ("png", "jpeg", "tiff", "avif"):
+        assert for_format(grey, format) == (grey, ())
+    made, notes = for_format(grey, "webp")
+    assert made.icc is None and "converted to sRGB" in notes[0]
+    assert not np.array_equal(to_bits(made.pixels, 8), grey.pixels)
+    assert for_format(replace(grey, icc=None), "webp")[1] == ()
+    veiled = replace(card(channels=1, alpha=True), icc=profile("GRAY"))
+    assert for_format(veiled, "avif")[1] and not for_format(veiled, "png")[1]

@@ -109,6 +109,7 @@ def test_chunks_are_found_in_a_file_that_libvips_has_read_too(tmp_path: Any) -> 
     ("kind", "content", "note"),
     [
         (b"gAMA", struct.pack(">I", 100_000), "gAMA"),
+        (b"cHRM", struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000), "cHRM"),
         (b"cICP", b"\x09\x10\0\x01", "cICP"),
         (b"acTL", struct.pack(">II", 3, 0), "first of 3 frames"),
     ],
@@ -120,7 +121,12 @@ def test_what_is_lost_is_said(kind: bytes, content: bytes, note: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "content"),
-    [(b"gAMA", struct.pack(">I", 45_455)), (b"acTL", struct.pack(">II", 1, 0)), (b"gAMA", b"")],
+    [
+        (b"cHRM", struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)),
+        (b"gAMA", struct.pack(">I", 45_455)),
+        (b"acTL", struct.pack(">II", 1, 0)),
+        (b"gAMA", b""),
+    ],
 )
 def test_what_is_not_lost_is_not_said(kind: bytes, content: bytes) -> None:
     assert not png.notes({kind: content} if len(content) else {})

@@ -16,13 +16,15 @@ import pytest
 from PIL import Image, ImageCms
 
 from liif_cli.errors import PictureError
-from liif_cli.image import metadata
+from liif_cli.image import metadata, tiff
+from liif_cli.image.by_vips import library
 from liif_cli.image.formats import FORMATS
 from liif_cli.image.picture import Picture, as_float
 from liif_cli.image.read import Header, probe, read
 from liif_cli.image.write import write
 from tests.image.pictures import card, exif, noise, profile, samples
 from tests.image.test_metadata import BACK
+from tests.image.test_tiff import classic
 
 LOSSLESS = {"png", "tiff"}
 ICC = {1: profile("GRAY"), 3: profile()}
@@ -436,6 +438,60 @@ def test_a_file_that_ends_early_is_refused(format: str, part: float) -> None:
     data = saved(image, format)
     with pytest.raises(PictureError):
         read(data[: int(part * len(data))])
+
+
+@pytest.mark.parametrize("compression", ["none", "lzw", "deflate", "jpeg"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_tiff_in_tiles_that_ends_early_is_refused(compression: str, bits: int) -> None:
+    if (compression, bits) == ("jpeg", 16):
+        pytest.skip("there is no such TIFF")
+    pixels = noise(150, 130, 3, bits)
+    image = library().Image.new_from_memory(pixels.tobytes(), 130, 150, 3, "uchar" if bits == 8 else "ushort")
+    image = image.copy(interpretation="rgb" if bits == 8 else "rgb16")
+    data: bytes = image.tiffsave_buffer(
+        compression=compression, tile=True, tile_width=32, tile_height=32, Q=90
+    )
+    assert read(data).bits == bits
+    offsets = tiff.of_bytes(data)
+    first = offsets.directory(offsets.first)
+    tiles = [int(n) for n in offsets.numbers(first, 324, most=99)]
+    lengths = [int(n) for n in offsets.numbers(first, 325, most=99)]
+    for spoilt in (tiles[-1], tiles[7]):
+        broken = bytearray(data)
+        length = lengths[tiles.index(spoilt)]
+        if compression == "none":  # all bytes are pixels: only what is missing shows
+            continue
+        broken[spoilt : spoilt + length] = bytes(length)
+        with pytest.raises(PictureError, match="damaged tiff"):
+            read(bytes(broken))
+    if max(tiles) > first.next_at:  # else the directory would be lost, too
+        with pytest.raises(PictureError, match="damaged tiff"):
+            read(data[: max(tiles) + 5])
+    moved = bytearray(data)
+    entry = first.entries[324]
+    moved[entry.at : entry.at + 4] = (len(data) + 1000).to_bytes(4, "little")
+    with pytest.raises(PictureError, match="damaged tiff"):
+        read(bytes(moved))
+
+
+def test_grey_and_transparency_in_planes_of_their_own_are_refused() -> None:
+    # libvips takes the planes for pixels side by side, so that everything would be there, and nothing right.
+    tags = [(256, 4, 1, 6), (257, 4, 1, 4), (258, 3, 2, 8 | 8 << 16), (262, 3, 1, 1), (277, 3, 1, 2)]
+    tags += [(284, 3, 1, 2), (338, 3, 1, 2)]
+    with pytest.raises(PictureError, match="planes of their own"):
+        read(classic(*tags) + bytes(100))
+
+
+def test_alpha_is_kept_beside_a_channel_that_is_none() -> None:
+    pixels = noise(9, 11, 5)
+    image = library().Image.new_from_memory(pixels.tobytes(), 11, 9, 5, "uchar").copy(interpretation="rgb")
+    data = bytearray(image.tiffsave_buffer())
+    structure = tiff.of_bytes(bytes(data))
+    entry = structure.directory(structure.first).entries[338]
+    data[entry.at : entry.at + 4] = struct.pack("<HH", 2, 0)
+    picture = read(bytes(data))
+    assert picture.alpha is not None and np.array_equal(picture.alpha, pixels[..., 3])
+    assert any("1 of its channels" in note for note in picture.notes)
 
 
 @pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg", "zstd"])

@@ -67,6 +67,26 @@ def test_pages_are_counted_without_copies_and_to_the_end_of_the_chain() -> None:
     assert "of 3" in first_page(io.BytesIO(bitten)).notes[0]
 
 
+def test_the_whole_picture_is_taken_where_a_smaller_copy_stands_first() -> None:
+    copy, whole_ = (Image.fromarray(card(height=h, width=h + 5).pixels) for h in (12, 48))
+    for compression in ("tiff_lzw", "zstd"):  # libvips reads the one, Pillow the other
+        data = bytearray(saved_pages(copy, whole_, compression=compression))
+        structure = tiff.of_bytes(bytes(data))
+        first = structure.directory(structure.first).entries[254]
+        data[first.at : first.at + 4] = struct.pack("<I", 1)
+        picture = read(bytes(data))
+        assert (picture.width, picture.height) == (53, 48)
+        assert any("a smaller copy stands first" in note for note in picture.notes)
+        assert np.array_equal(picture.pixels, np.array(whole_))
+
+
+def saved_pages(*pages: Image.Image, **options: Any) -> bytes:
+    out = io.BytesIO()
+    tagged = {"tiffinfo": {254: 0}, **options}
+    pages[0].save(out, "TIFF", save_all=True, append_images=list(pages[1:]), **tagged)
+    return out.getvalue()
+
+
 @given(st.binary(max_size=300), st.integers(0, 250), st.binary(min_size=1, max_size=6))
 def test_no_bytes_do_any_harm(junk: bytes, at: int, patch: bytes) -> None:
     good = classic((256, 4, 1, 5), (271, 2, 9, 60), (34665, 4, 1, 8), order=">") + junk
