@@ -149,7 +149,9 @@ Icc = Annotated[
     Literal["keep", "srgb", "strip"],
     _option(_FORM, help="Colour profile: keep it, convert to sRGB, or leave it out. Default keep."),
 ]
-Metadata = Annotated[Literal["keep", "strip"], _option(_FORM, help="EXIF, XMP and resolution. Default keep.")]
+Metadata = Annotated[
+    Literal["keep", "strip"], _option(_FORM, help="EXIF, XMP, resolution (not in webp, avif). Default keep.")
+]
 Alpha = Annotated[
     Literal["model", "resample", "drop"],
     _option(_FORM, help="Transparency: through the model, bicubic, or laid on --background. Default model."),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from fractions import Fraction
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -18,6 +20,8 @@ from liif_cli.engine.target import (
     Region,
     Target,
     half_up,
+    parse_colour,
+    parse_pixels,
     parse_scale,
     parse_size,
     scaled,
@@ -213,3 +217,39 @@ def test_a_target_that_says_nothing_or_too_much_is_refused(wrong: dict[str, obje
 
 def test_words_for_fit_and_gravity_are_known() -> None:
     assert "inside" in FITS and "southwest" in GRAVITIES and len(GRAVITIES) == 9
+
+
+# What a person may type where a number, a size or a place is asked for, and what nobody would.
+_WORDS = st.one_of(
+    st.text(max_size=12),
+    st.text("0123456789.x%,:-+emp kKMGpct#", max_size=16),
+    st.from_regex(r"[0-9.]{0,14}[x%,]?[0-9.]{0,14}", fullmatch=True),
+)
+
+
+@given(_WORDS, st.integers(1, 3000), st.integers(1, 3000))
+def test_no_text_whatsoever_is_a_bug(text: str, width: int, height: int) -> None:
+    def understood(parse: Callable[[], object]) -> Any:
+        try:
+            return parse()
+        except UsageError as error:
+            assert text in str(error) and error.hint
+            return None
+
+    if scale := understood(lambda: parse_scale(text)):
+        assert all(factor > 0 for factor in scale)
+        assert min(Target(scale=scale).output_size(width, height)) >= 1
+    if size := understood(lambda: parse_size(text)):
+        assert min(size.output_size(width, height)) >= 1
+    understood(lambda: parse_pixels(text, option="--max-pixels"))
+    understood(lambda: parse_colour(text))
+    if region := understood(lambda: Region.parse(text)):
+        with suppress(LiifError):  # it may lie beside the picture
+            layout = Target(scale=(Fraction(2), Fraction(2)), region=region).layout(width, height)
+            assert layout.width >= 1 and layout.height >= 1
+
+
+def test_text_that_is_understood_is_among_those_tried() -> None:
+    for text in ("7.5", "150%", "2x3.5"):
+        assert parse_scale(text)
+    assert parse_size("uhd") == parse_size("4k")

@@ -218,3 +218,15 @@ def test_contradictions_about_names_are_refused(more: dict[str, object], what: s
 def test_factors_are_written_plainly(number: Fraction) -> None:
     text = plain(number)
     assert abs(float(text) - number) <= 0.0005 and "e" not in text and not text.endswith((".", ".0"))
+
+
+@given(st.one_of(st.text(max_size=30), st.text("{}stemxwidhndlo:0194d!rs./ ", max_size=30)))
+def test_no_template_whatsoever_is_a_bug_or_leads_out_of_the_folder(text: str) -> None:
+    try:
+        made = naming(template=text, output="out/")
+    except UsageError as error:
+        assert text in str(error)
+        return
+    source = Source(path=Path("in/a.png"))
+    path, _ = made.place(source, made.target.layout(30, 20), 1, "png")
+    assert path is not None and os.path.normpath(path).startswith("out" + os.sep)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from liif_cli.errors import PictureError
+from liif_cli.image.by_vips import library
 from liif_cli.image.isolate import Reader
 from tests.image.pictures import card, exif, profile, samples
 
@@ -57,6 +58,10 @@ def seeds() -> dict[str, bytes]:
         out = io.BytesIO()
         image.save(out, format, **options)
         made[f"{format} {number}"] = out.getvalue()
+    for compression in ("none", "deflate", "jpeg"):
+        image = library().Image.new_from_memory(card().pixels.tobytes(), 31, 24, 3, "uchar")
+        tiles = {"tile": True, "tile_width": 16, "tile_height": 16, "compression": compression}
+        made[f"TIFF in tiles, {compression}"] = image.copy(interpretation="srgb").tiffsave_buffer(**tiles)
     return made
 
 
