@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -218,38 +218,51 @@ def test_torch_keeps_the_number_of_threads_it_had(tiny_model: Model, photo: Pict
 
 
 class _Scarce:
-    """Memory that runs out at the k-th tile, once or for good."""
+    """Memory that runs out at the k-th call of a step of the work, once or for good."""
 
-    def __init__(self, k: int, error: type[BaseException], *, for_good: bool = False) -> None:
-        self.k, self.error, self.for_good, self.asked = k, error, for_good, 0
+    def __init__(
+        self, step: Callable[..., Any], k: int, error: type[BaseException], *, for_good: bool = False
+    ) -> None:
+        self.step, self.k, self.error, self.for_good, self.asked = step, k, error, for_good, 0
         self.lock = threading.Lock()
 
-    def __call__(self, picture: Picture, tile: object) -> Array:
+    def __call__(self, *arguments: object) -> Any:
         with self.lock:
             self.asked += 1
             short = self.asked == self.k or (self.for_good and self.asked >= self.k)
         if short:
             raise self.error("not enough memory: you tried to allocate 1 bytes")
-        return _PLANES(picture, tile)  # type: ignore[arg-type]
+        return self.step(*arguments)
 
 
-_PLANES = rendering._planes
+# Where memory is taken: the input of a tile, what is made of it per input pixel, a block of its rows.
+STEPS = {name: getattr(rendering, name) for name in ("_planes", "prepare", "render_rows")}
 
 
+@pytest.mark.parametrize("step", list(STEPS))
 @pytest.mark.parametrize(
     ("error", "tta"),
     [(MemoryError, False), (RuntimeError, False), (torch.OutOfMemoryError, False), (MemoryError, True)],
 )
 def test_running_out_of_memory_redoes_only_the_unfinished_rows(
-    photo: Picture, crew: Crew, monkeypatch: pytest.MonkeyPatch, error: type[BaseException], tta: bool
+    photo: Picture,
+    crew: Crew,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    error: type[BaseException],
+    tta: bool,
 ) -> None:
     model = build(TINY["light"], seed=1).eval()
     grid = Grid.whole(photo.height, photo.width, 70, 90)
     wanted = whole(model, photo, grid, crew, tta=tta)
     count = plan(model.spec, grid, budget_bytes=PLENTY, tile_px=15).tiles
     assert count == 6
-    for k in range(1, count + 1):
-        monkeypatch.setattr(rendering, "_planes", _Scarce(k, error))
+    calm = _Scarce(STEPS[step], 0, error)
+    monkeypatch.setattr(rendering, step, calm)
+    whole(model, photo, grid, crew, tile_px=15, tta=tta)
+    assert calm.asked >= count
+    for k in range(1, calm.asked + 1):
+        monkeypatch.setattr(rendering, step, _Scarce(STEPS[step], k, error))
         said: list[str] = []
         got = whole(model, photo, grid, crew, tile_px=15, tta=tta, notify=said.append)
         assert np.abs(got - wanted).max() <= FLOAT_TOLERANCE
@@ -259,7 +272,7 @@ def test_running_out_of_memory_redoes_only_the_unfinished_rows(
 def test_running_out_of_memory_for_good_is_a_clear_error(
     tiny_model: Model, photo: Picture, crew: Crew, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rendering, "_planes", _Scarce(3, MemoryError, for_good=True))
+    monkeypatch.setattr(rendering, "_planes", _Scarce(STEPS["_planes"], 3, MemoryError, for_good=True))
     with pytest.raises(DeviceError, match="memory ran out even with the smallest tiles") as caught:
         whole(tiny_model, photo, Grid.whole(photo.height, photo.width, 70, 90), crew, tile_px=8)
     assert caught.value.status == 3
