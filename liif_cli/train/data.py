@@ -109,7 +109,7 @@ def _window(
     low = torch.stack([low for _, low in pairs])
     rows, columns = high.shape[1:3]
     height, width = min(samples.window_px, rows), min(samples.window_px, columns)
-    top, left = (int(common.integers(n + 1)) for n in (rows - height, columns - width))
+    top, left = _place(rows, height, common), _place(columns, width, common)
     grid = Grid(
         in_height=low.shape[2],
         in_width=low.shape[3],
@@ -122,6 +122,13 @@ def _window(
     )
     target = high[:, top : top + height, left : left + width].float() / 255
     return Batch(low=low, target=target, grid=grid)
+
+
+def _place(size: int, window: int, rng: np.random.Generator) -> int:
+    """Where a window begins. One that would hang over the border by up to half of it lies at the border:
+    else the outermost pixels, where the model sees zeros beside them, would hardly ever be asked for."""
+    half = window // 2
+    return min(max(int(rng.integers(-half, size - window + half + 1)), 0), size - window)
 
 
 def _points(photos: Photos, samples: Samples, generators: Sequence[np.random.Generator]) -> Batch:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from liif_cli.nn.coords import taps
+from liif_cli.train import data
 from liif_cli.train.data import Batch, Photo, Photos, batch, reduced, smallest_side, to_bytes, weighed
 from liif_cli.train.degrade import photo as degraded
 from liif_cli.train.recipe import Samples
@@ -155,3 +156,11 @@ def test_a_degraded_picture_keeps_its_size_and_mean_and_is_often_another() -> No
         assert abs(result.mean() - low.mean()) < 0.02
     changed = sum(not torch.equal(result, low) for result in results)
     assert 20 < changed < 30  # clean pictures must stay among them
+
+
+def test_windows_lie_at_the_border_as_often_as_their_halves_would_hang_over_it() -> None:
+    places = [data._place(100, 20, np.random.default_rng(n)) for n in range(4000)]
+    assert min(places) == 0 and max(places) == 80
+    shares = [np.mean([place == at for place in places]) for at in (0, 80)]
+    assert all(0.08 < share < 0.14 for share in shares)  # 11 of 101 places
+    assert {data._place(20, 20, np.random.default_rng(n)) for n in range(50)} == {0}
