@@ -89,3 +89,29 @@ def photo() -> Picture:
     edges = 70.0 * ((y - 14) ** 2 + (x - 20) ** 2 < 90)[..., None]
     grain = np.random.default_rng(7).normal(0, 4, (30, 44, 3))
     return Picture(pixels=(slopes + edges + grain).clip(0, 255).astype(np.uint8))
+
+
+class ReaderHere:
+    """Reads in this process: a child for each test would take long, and has its own tests."""
+
+    def __enter__(self) -> ReaderHere:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(self) -> None:
+        pass
+
+    def read(
+        self, source: Path | bytes, *, max_pixels: int | None = None, name: str | None = None
+    ) -> Picture:
+        from liif_cli.image.read import read
+
+        return read(source, max_pixels=max_pixels, name=name)
+
+    def interrupt(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass

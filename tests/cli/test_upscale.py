@@ -26,7 +26,7 @@ from liif_cli.image.read import read
 from liif_cli.image.write import write
 from liif_cli.nn.model import build
 from liif_cli.weights import store
-from tests.conftest import TINY
+from tests.conftest import TINY, ReaderHere
 
 Captured = pytest.CaptureFixture[str]
 Liif = Callable[..., int]
@@ -47,35 +47,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photo: Picture) -> Pat
     return tmp_path
 
 
-class _Reader:
-    """Reads here: a child process for each test would take long, and has its own tests."""
-
-    def __enter__(self) -> _Reader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def start(self) -> None:
-        pass
-
-    def read(
-        self, source: Path | bytes, *, max_pixels: int | None = None, name: str | None = None
-    ) -> Picture:
-        return read(source, max_pixels=max_pixels, name=name)
-
-    def interrupt(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
 @pytest.fixture
 def liif(weights: Path, monkeypatch: pytest.MonkeyPatch) -> Liif:
     """`liif upscale` with the tiny model, in float32 on one thread."""
-    monkeypatch.setattr(local, "Reader", _Reader)
-    monkeypatch.setattr(isolate, "Reader", _Reader)
+    monkeypatch.setattr(local, "Reader", ReaderHere)
+    monkeypatch.setattr(isolate, "Reader", ReaderHere)
 
     def run(*arguments: str) -> int:
         return main(["upscale", "-m", str(weights), "--precision", "fp32", "--threads", "1", *arguments])

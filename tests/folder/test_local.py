@@ -23,7 +23,7 @@ from liif_cli.image.picture import Picture
 from liif_cli.image.read import read
 from liif_cli.image.write import write
 from liif_cli.nn.model import build
-from tests.conftest import TINY
+from tests.conftest import TINY, ReaderHere
 
 # One entry: the camera's maker is "abc".
 EXIF = b"MM\0*\0\0\0\x08\0\x01\x01\x0f\0\x02\0\0\0\x04abc\0\0\0\0\0"
@@ -47,20 +47,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photo: Picture) -> Pat
 @pytest.fixture(autouse=True)
 def _read_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a child process for each test; `image.isolate` has its own tests."""
-    monkeypatch.setattr(local, "Reader", _Reader)
-
-
-class _Reader:
-    def read(
-        self, source: Path | bytes, *, max_pixels: int | None = None, name: str | None = None
-    ) -> Picture:
-        return read(source, max_pixels=max_pixels, name=name)
-
-    def interrupt(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
+    monkeypatch.setattr(local, "Reader", ReaderHere)
 
 
 def jobs_of(*names: str, target: Target | None = None, output: str = "out/", **rules: Any) -> list[Job]:
