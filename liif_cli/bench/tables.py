@@ -14,10 +14,17 @@ _SHOWN = ("liif", "torch", "libvips", "cpu")
 
 
 def tables(rows: Sequence[Row], found: Sequence[Change] = ()) -> list[Table]:
-    """Time and memory of each model, what it waited for, the published way; then and now, if known."""
+    """Time and memory of the models, what they waited for, the published way; then and now, if known.
+
+    Models that ran alike share their tables.
+    """
+    alike: dict[str, list[Row]] = {}
+    for row in rows:
+        alike.setdefault(_circumstances(row), []).append(row)
     made = []
-    for title, there in _grouped(rows).items():
-        made += [_times(title, there), _waits(there)]
+    for circumstances, there in alike.items():
+        models = list(dict.fromkeys(row.way.model for row in there))
+        made += [_times(f"{', '.join(models)}, {circumstances}", there), _waits(there)]
         if any(row.plain for row in there):
             made.append(_plainly(there))
     return [*made, _compared(found)] if found else made
@@ -57,10 +64,19 @@ def plot(rows: Sequence[Row], path: Path, *, overwrite: bool = False) -> None:
 def _grouped(rows: Iterable[Row]) -> dict[str, list[Row]]:
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        threads = f"{row.threads} thread{'' if row.threads == 1 else 's'}"
-        title = f"{row.way.model}, {row.way.precision} on {row.way.device}, {threads}"
-        groups.setdefault(title, []).append(row)
+        groups.setdefault(f"{row.way.model}, {_circumstances(row)}", []).append(row)
     return groups
+
+
+def _circumstances(row: Row) -> str:
+    threads = f"{row.threads} thread{'' if row.threads == 1 else 's'}"
+    return f"{row.way.precision} on {row.way.device}, {threads}"
+
+
+def _name(row: Row, rows: Sequence[Row]) -> str:
+    """What a line of a table is about: the case, and the model where there are several."""
+    several = len({one.way.model for one in rows}) > 1
+    return f"{row.way.model} {row.way.case}" if several else str(row.way.case)
 
 
 def _times(title: str, rows: Sequence[Row]) -> Table:
@@ -70,7 +86,7 @@ def _times(title: str, rows: Sequence[Row]) -> Table:
         columns=("", "result", "median", "fastest", "slowest", "MP/s", "peak"),
         rows=tuple(
             (
-                str(row.way.case),
+                _name(row, rows),
                 "{}x{}".format(*row.way.case.out_size),
                 *(seconds(value) for value in (row.median_s, row.min_s, row.max_s)),
                 f"{row.megapixels_per_second:.2f}",
@@ -90,7 +106,7 @@ def _waits(rows: Sequence[Row]) -> Table:
         title="what the median run waited for",
         columns=("", *(part.name for part in fields(Split))),
         rows=tuple(
-            (str(row.way.case), *(seconds(part) for part in asdict(row.split).values())) for row in rows
+            (_name(row, rows), *(seconds(part) for part in asdict(row.split).values())) for row in rows
         ),
     )
 
@@ -101,7 +117,7 @@ def _plainly(rows: Sequence[Row]) -> Table:
         columns=("", "published", "ours", "times as fast", "largest difference"),
         rows=tuple(
             (
-                str(row.way.case),
+                _name(row, rows),
                 seconds(row.plain.median_s),
                 seconds(row.plain.median_s / row.plain.ratio),
                 f"{row.plain.ratio:.1f}",
