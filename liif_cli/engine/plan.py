@@ -77,7 +77,7 @@ class Band:
 @dataclass(frozen=True, kw_only=True)
 class Load:
     """What one pixel costs, apart from the model: planes of three channels that run through the model
-    (colour, alpha), pixels a worker renders at a time (unless a single row is longer),
+    (colour, alpha), pixels a worker renders at a time,
     bytes of a number on the way, bytes of a finished pixel, times it is done (TTA)."""
 
     planes: int = 1
@@ -291,7 +291,7 @@ def _peak(
     picture = in_px * 3 * (4 + item)
     encode = in_px * (_layers_held(spec.encoder) * spec.encoder.width * item)
     prepared = in_px * (spec.encoder.width + 2 * first) * item + columns * 4 * first * item
-    block_px = min(max(load.block_px, columns * load.planes), rows * columns * load.planes)
+    block_px = min(load.block_px, rows * columns * load.planes)
     # Of one pixel: picked columns, a tap, two steps through the layers, the weighted tap and the sum.
     block = block_px * (6 * max((first, *spec.decoder.hidden)) * item + 64) + _SCRATCH_BYTES
     averaged = rows * columns * load.planes * 12 if load.times > 1 else 0

@@ -30,7 +30,7 @@ from liif_cli.errors import DeviceError, LiifError
 from liif_cli.image.picture import Picture, to_unit
 from liif_cli.nn.coords import Floats, Grid
 from liif_cli.nn.decoders import Codes
-from liif_cli.nn.grid import Prepared, block_pixels, prepare, render_rows
+from liif_cli.nn.grid import Prepared, block_pixels, blocks, prepare, render_block
 from liif_cli.nn.model import Model
 
 Array = npt.NDArray[Any]
@@ -272,8 +272,8 @@ class _Run:
             def finish(rows: Tensor) -> Tensor:
                 return _stored(rows, place.shape[-1], self.how.depth)
 
-            def put(row: int, block: Array) -> None:
-                place[row : row + len(block)] = block
+            def put(rows: slice, columns: slice, block: Array) -> None:
+                place[rows, columns] = block
 
             self._blocks(todo, prepared, halt, finish, put)
             return
@@ -281,8 +281,8 @@ class _Run:
         for turn in ALL:
             there = turn.view(mean)
 
-            def add(row: int, block: Array, there: Array = there) -> None:
-                there[:, row : row + block.shape[1]] += block / len(ALL)
+            def add(rows: slice, columns: slice, block: Array, there: Array = there) -> None:
+                there[:, rows, columns] += block / len(ALL)
 
             prepared = self._prepare(model, todo.grid, tile, planes, turn)
             self._blocks(todo, prepared, halt, lambda rows: rows, add)
@@ -305,36 +305,34 @@ class _Run:
         prepared: Prepared,
         halt: threading.Event,
         finish: Callable[[Tensor], Tensor],
-        put: Callable[[int, Array], None],
+        put: Callable[[slice, slice, Array], None],
     ) -> None:
-        """All rows of the prepared window, in blocks; on all workers if the plan says so.
+        """All of the prepared window, in blocks; on all workers if the plan says so.
 
         finish: what is done with them where they are made; put: takes them on the host.
         """
-        height, width = prepared.grid.height, prepared.grid.width
-        step = max(1, todo.block_px // (width * len(prepared.first)))
+        places = list(blocks(prepared.grid, todo.block_px // len(prepared.first)))
 
-        def block(row: int, landing: Landing) -> None:
+        def block(place: tuple[slice, slice], landing: Landing) -> None:
             self._check_stop()
             if halt.is_set():
                 raise Stopped
             with torch.inference_mode():
-                rows = render_rows(prepared, row, min(row + step, height))
-                landing.bring(finish(rows), torch.isfinite(rows).all(), partial(put, row))
+                pixels = render_block(prepared, *place)
+                landing.bring(finish(pixels), torch.isfinite(pixels).all(), partial(put, *place))
 
-        def alone(row: int) -> None:
+        def alone(place: tuple[slice, slice]) -> None:
             landing = Landing(prepared.first.device)
-            block(row, landing)
+            block(place, landing)
             landing.finish()
 
-        starts = range(0, height, step)
         if todo.shared == "tiles":
             landing = Landing(prepared.first.device)
-            for row in starts:
-                block(row, landing)
+            for place in places:
+                block(place, landing)
             landing.finish()
             return
-        tasks = [self.crew.workers.submit(alone, row) for row in starts]
+        tasks = [self.crew.workers.submit(alone, place) for place in places]
         try:
             for task in tasks:
                 task.result()

@@ -6,12 +6,13 @@
 3. The hidden layers run for every tap (`liif`) or once per pixel (`light`).
 4. The last layer is linear: the hidden vectors are blended first, it is applied once.
 
-`prepare` does 1 and 2 for a window, `render_rows` the rest for some of its rows, in blocks that
-stay in a core's cache and may run on several threads at once. All of it can be differentiated.
+`prepare` does 1 and 2 for a window, `render_block` the rest for some of its rows and columns, in blocks
+that stay in a core's cache and may run on several threads at once. All of it can be differentiated.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +26,8 @@ from liif_cli.nn.model import Model
 # Pixels a block should hold on a CPU: with these the 256-wide layers of the paper stay in a 1 MiB cache
 # and matrix products are still large enough for full speed (1,024 to 4,096 rows).
 _CACHED_PIXELS = 4096
+# ... of so many columns at most: then several output rows share what is picked for their input rows.
+_CACHED_COLUMNS = 256
 # ... and on a GPU: enough to keep it busy, few enough to lie beside a tile.
 _BUSY_PIXELS = 1 << 17
 
@@ -44,7 +47,7 @@ class _Axis:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A window whose first layer is done per input pixel; `render_rows` makes its pixels.
+    """A window whose first layer is done per input pixel; `render_block` makes its pixels.
 
     first:     (B, h, w, K) first layer on the codes, with bias and cell.
     towards_y: (K,) what one unit of relative coordinate adds to it, downwards.
@@ -103,9 +106,10 @@ def prepare(model: Model, codes: Codes, grid: Grid) -> Prepared:
 def render_grid(model: Model, codes: Codes, grid: Grid) -> Tensor:
     """The window of `grid`, (B, height, width, 3) float32, values about 0 to 1, not clamped."""
     prepared = prepare(model, codes, grid)
-    step = max(1, block_pixels(codes.feat.device) // (grid.width * len(codes.feat)))
-    starts = range(0, grid.height, step)
-    return torch.cat([render_rows(prepared, a, min(a + step, grid.height)) for a in starts], 1)
+    out = codes.picture.new_empty((len(codes.feat), grid.height, grid.width, 3), dtype=torch.float32)
+    for rows, columns in blocks(grid, block_pixels(codes.feat.device) // len(codes.feat)):
+        out[:, rows, columns] = render_block(prepared, rows, columns)
+    return out
 
 
 def block_pixels(device: torch.device) -> int:
@@ -113,31 +117,44 @@ def block_pixels(device: torch.device) -> int:
     return _CACHED_PIXELS if device.type == "cpu" else _BUSY_PIXELS
 
 
-def render_rows(prepared: Prepared, start: int, stop: int) -> Tensor:
-    """Rows `start` to `stop` of the window, (B, stop - start, width, 3) float32. Steps 3 and 4."""
+def blocks(grid: Grid, pixels: int) -> Iterator[tuple[slice, slice]]:
+    """(rows, columns) of pieces of about so many pixels that cover the window, row by row."""
+    across = min(grid.width, max(_CACHED_COLUMNS, pixels // grid.height))
+    down = max(1, pixels // across)
+    for row in range(0, grid.height, down):
+        for column in range(0, grid.width, across):
+            yield (
+                slice(row, min(row + down, grid.height)),
+                slice(column, min(column + across, grid.width)),
+            )
+
+
+def render_block(prepared: Prepared, rows: slice, columns: slice) -> Tensor:
+    """Some rows and columns of the window, (B, rows, columns, 3) float32. Steps 3 and 4."""
     layers = prepared.model.decoder.linears
     if prepared.model.spec.decoder.kind == "liif":
-        blended = _blended(prepared, start, stop, layers[1:-1])
+        blended = _blended(prepared, rows, columns, layers[1:-1])
         answer = _last(blended, layers[-1]) if len(layers) > 1 else blended.float()
         return answer * 0.5 + 0.5
-    hidden = _hidden(_blended(prepared, start, stop, layers[:0]), layers[1:-1])
-    return _last(hidden, layers[-1]) * 0.5 + _bilinear(prepared, start, stop)
+    hidden = _hidden(_blended(prepared, rows, columns, layers[:0]), layers[1:-1])
+    return _last(hidden, layers[-1]) * 0.5 + _bilinear(prepared, rows, columns)
 
 
-def _blended(p: Prepared, start: int, stop: int, layers: list[nn.Linear]) -> Tensor:
-    """Hidden vectors behind the first layer and `layers`, summed over the taps: (B, rows, W, K)."""
-    low, high = int(p.y.index[start:stop].min()), int(p.y.index[start:stop].max()) + 1
+def _blended(p: Prepared, rows: slice, columns: slice, layers: list[nn.Linear]) -> Tensor:
+    """Hidden vectors behind the first layer and `layers`, summed over the taps: (B, rows, columns, K)."""
+    down, across = p.y.index[rows], p.x.index[columns]
+    low, high = int(down.min()), int(down.max()) + 1
     total: Tensor | None = None
-    for j in range(p.x.index.shape[1]):
+    for j in range(across.shape[1]):
         # An input row serves many output rows: its columns are picked once for all of them.
-        strip = p.first[:, low:high].index_select(2, _on(p.first, p.x.index[:, j])) + p.columns[:, j]
-        for i in range(p.y.index.shape[1]):
-            towards = p.y.relative[start:stop, i, None].to(strip.dtype) * p.towards_y
-            asked = strip.index_select(1, _on(strip, p.y.index[start:stop, i] - low))
+        strip = p.first[:, low:high].index_select(2, _on(p.first, across[:, j])) + p.columns[columns, j]
+        for i in range(down.shape[1]):
+            towards = p.y.relative[rows, i, None].to(strip.dtype) * p.towards_y
+            asked = strip.index_select(1, _on(strip, down[:, i] - low))
             asked = asked.add_(towards[:, None])
             if p.model.spec.decoder.hidden:
                 asked = _hidden(asked.relu_(), layers)
-            weight = p.y.weight[start:stop, i, None] * p.x.weight[:, j]
+            weight = p.y.weight[rows, i, None] * p.x.weight[columns, j]
             weight = weight[..., None].to(asked.dtype)
             total = asked * weight if total is None else torch.addcmul(total, asked, weight)
     assert total is not None
@@ -167,17 +184,17 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return out.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
 
 
-def _bilinear(p: Prepared, start: int, stop: int) -> Tensor:
-    """The picture itself, bilinearly: (B, rows, W, 3) float32."""
-    low, high = int(p.skip_y.index[start:stop].min()), int(p.skip_y.index[start:stop].max()) + 1
+def _bilinear(p: Prepared, rows: slice, columns: slice) -> Tensor:
+    """The picture itself, bilinearly: (B, rows, columns, 3) float32."""
+    down, across = p.skip_y.index[rows], p.skip_x.index[columns]
+    low, high = int(down.min()), int(down.max()) + 1
     strip = p.codes.picture[:, :, low:high].permute(0, 2, 3, 1).float()
     wide = sum_of(
-        strip.index_select(2, _on(strip, p.skip_x.index[:, j])) * p.skip_x.weight[:, j, None].float()
+        strip.index_select(2, _on(strip, across[:, j])) * p.skip_x.weight[columns, j, None].float()
         for j in range(2)
     )
     return sum_of(
-        wide.index_select(1, _on(wide, p.skip_y.index[start:stop, i] - low))
-        * p.skip_y.weight[start:stop, i, None, None].float()
+        wide.index_select(1, _on(wide, down[:, i] - low)) * p.skip_y.weight[rows, i, None, None].float()
         for i in range(2)
     )
 

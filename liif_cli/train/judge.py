@@ -14,7 +14,7 @@ from liif_cli.evaluate.baselines import Upscale, bicubic
 from liif_cli.evaluate.protocol import BENCHMARK, Pair, Scale, means, pair, score
 from liif_cli.image.picture import Picture, as_float
 from liif_cli.nn.coords import Grid
-from liif_cli.nn.grid import prepare, render_rows
+from liif_cli.nn.grid import render_grid
 from liif_cli.nn.model import Model
 from liif_cli.train.data import Bytes
 
@@ -53,9 +53,8 @@ def upscale_with(model: Model) -> Upscale:
         low = torch.from_numpy(as_float(picture)).permute(2, 0, 1)[None].to(parameter.device)
         grid = Grid.whole(picture.height, picture.width, height, width)
         with torch.no_grad():
-            prepared = prepare(model, model.encode(low), grid)
-            rows = [render_rows(prepared, a, min(a + 8, height))[0] for a in range(0, height, 8)]
-        return Picture(pixels=torch.cat(rows).clamp(0, 1).cpu().numpy())
+            answer = render_grid(model, model.encode(low), grid)[0]
+        return Picture(pixels=answer.clamp(0, 1).cpu().numpy())
 
     return upscale
 

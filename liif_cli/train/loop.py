@@ -20,7 +20,7 @@ from torch import Tensor
 from torch import distributed as dist
 
 from liif_cli.errors import TrainingError
-from liif_cli.nn.grid import prepare, render_rows
+from liif_cli.nn.grid import prepare, render_block
 from liif_cli.nn.model import Model, build
 from liif_cli.train import checkpoint
 from liif_cli.train.data import Batch, Photos, batch
@@ -228,7 +228,8 @@ def l1(model: Model, samples: Batch, device: torch.device, *, frozen: bool = Fal
     with torch.no_grad() if frozen else nullcontext():
         codes = model.encode(low)
     if samples.grid is not None:
-        answer = render_rows(prepare(model, codes, samples.grid), 0, samples.grid.height)
+        whole = slice(0, samples.grid.height), slice(0, samples.grid.width)
+        answer = render_block(prepare(model, codes, samples.grid), *whole)
     else:
         assert samples.points is not None and samples.cells is not None
         answer = model.query(codes, samples.points, samples.cells)

@@ -70,7 +70,7 @@ def slow_encoder(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
 def slow_decoder(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     from liif_cli.engine import render
 
-    _slow(render, "render_rows", monkeypatch)
+    _slow(render, "render_block", monkeypatch)
 
 
 def slow_writer(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -236,7 +236,7 @@ class _Scarce:
 
 
 # Where memory is taken: the input of a tile, what is made of it per input pixel, a block of its rows.
-STEPS = {name: getattr(rendering, name) for name in ("_planes", "prepare", "render_rows")}
+STEPS = {name: getattr(rendering, name) for name in ("_planes", "prepare", "render_block")}
 
 
 @pytest.mark.parametrize("step", list(STEPS))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liif_cli.nn.coords import Floats, Grid
-from liif_cli.nn.grid import prepare, render_grid, render_rows
+from liif_cli.nn.grid import blocks, prepare, render_block, render_grid
 from liif_cli.nn.model import Model, build
 from liif_cli.nn.spec import DecoderKind, DecoderSpec, EncoderSpec, ModelSpec
 from liif_cli.weights import store
@@ -190,14 +190,32 @@ def test_without_the_ensemble_it_jumps_where_the_nearest_code_changes() -> None:
     assert steps.max() > 10 * steps.median()
 
 
-def test_rows_in_any_blocks_are_the_same_rows() -> None:
-    model = model_of("liif")
+@pytest.mark.parametrize("kind", ["liif", "light"])
+def test_a_window_in_any_blocks_is_the_same_window(kind: DecoderKind) -> None:
+    model = model_of(kind)
+    grid = Grid.whole(4, 5, 13, 11)
     with torch.no_grad():
-        prepared = prepare(model, model.encode(torch.rand(1, 3, 4, 5)), Grid.whole(4, 5, 13, 11))
-        whole = render_rows(prepared, 0, 13)
-        for step in (1, 2, 5):
-            blocks = [render_rows(prepared, a, min(a + step, 13)) for a in range(0, 13, step)]
-            torch.testing.assert_close(torch.cat(blocks, 1), whole, atol=2e-6, rtol=0)
+        prepared = prepare(model, model.encode(torch.rand(1, 3, 4, 5)), grid)
+        whole = render_block(prepared, slice(0, 13), slice(0, 11))
+        for down, across in ((1, 11), (13, 1), (2, 3), (5, 4)):
+            out = torch.empty_like(whole)
+            for a in range(0, 13, down):
+                for b in range(0, 11, across):
+                    rows, columns = slice(a, min(a + down, 13)), slice(b, min(b + across, 11))
+                    out[:, rows, columns] = render_block(prepared, rows, columns)
+            torch.testing.assert_close(out, whole, atol=2e-6, rtol=0)
+
+
+@given(st.integers(1, 700), st.integers(1, 700), st.integers(1, 9000))
+def test_blocks_cover_every_pixel_once_and_are_not_larger_than_they_may(
+    height: int, width: int, pixels: int
+) -> None:
+    seen = np.zeros((height, width), np.int8)
+    for rows, columns in blocks(Grid.whole(height, width, height, width), pixels):
+        seen[rows, columns] += 1
+        size = (rows.stop - rows.start) * (columns.stop - columns.start)
+        assert size <= max(pixels, min(width, 256))  # a piece of a row is the least there is
+    assert (seen == 1).all()
 
 
 def test_the_fast_way_has_the_gradients_of_the_plain_one() -> None:
