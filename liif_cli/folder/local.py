@@ -63,22 +63,21 @@ def run(
             sweep(folder)  # what a killed run left
     count = min(max(1, parallel) * len(upscalers), max(1, len(jobs)))
     beside = -(-count // len(upscalers))  # pictures at once on one device
-    seats: SimpleQueue[_Seat] = SimpleQueue()
+    everyone = []
     for n in range(count):
         upscaler = upscalers[n % len(upscalers)]
-        seats.put(
-            _Seat(
-                reader=readers[n] if n < len(readers) else Reader(),
-                upscaler=upscaler,
-                budget_bytes=upscaler.placement.budget_bytes // beside,
-                # Side by side, a small picture is best left to one thread: no halo, nobody waits.
-                workers=max(1, upscaler.threads // beside),
-            )
+        seat = _Seat(
+            reader=readers[n] if n < len(readers) else Reader(),
+            upscaler=upscaler,
+            budget_bytes=upscaler.placement.budget_bytes // beside,
+            # Side by side, a small picture is best left to one thread: no halo, nobody waits.
+            workers=max(1, upscaler.threads // beside),
         )
-    stop = threading.Event()
-    all_seats = [seats.get() for _ in range(count)]
-    for seat in all_seats:
+        everyone.append(seat)
+    seats: SimpleQueue[_Seat] = SimpleQueue()
+    for seat in everyone:
         seats.put(seat)
+    stop = threading.Event()
     pool = ThreadPoolExecutor(count, "liif-job")
     running = [pool.submit(_ended, job, seats, saving, stop, advance) for job in jobs]
     try:
@@ -91,10 +90,10 @@ def run(
         ended = all(future.done() for future in running)
         stop.set()
         if not ended:  # a picture may take minutes to read: that is not waited for
-            for seat in all_seats:
+            for seat in everyone:
                 seat.reader.interrupt()
         pool.shutdown(wait=True, cancel_futures=True)
-        for seat in all_seats:
+        for seat in everyone:
             seat.reader.close()
 
 
