@@ -456,11 +456,10 @@ def test_a_tiff_in_tiles_that_ends_early_is_refused(compression: str, bits: int)
     first = offsets.directory(offsets.first)
     tiles = [int(n) for n in offsets.numbers(first, 324, most=99)]
     lengths = [int(n) for n in offsets.numbers(first, 325, most=99)]
-    for spoilt in (tiles[-1], tiles[7]):
+    # Without packing all bytes are pixels: only what is missing shows.
+    for spoilt in () if compression == "none" else (tiles[-1], tiles[7]):
         broken = bytearray(data)
         length = lengths[tiles.index(spoilt)]
-        if compression == "none":  # all bytes are pixels: only what is missing shows
-            continue
         broken[spoilt : spoilt + length] = bytes(length)
         with pytest.raises(PictureError, match="damaged tiff"):
             read(bytes(broken))
