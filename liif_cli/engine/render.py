@@ -23,6 +23,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from liif_cli.engine.device import keep_freed_memory
 from liif_cli.engine.landing import Landing
 from liif_cli.engine.plan import Band, Load, Plan, Strip, Tile, halved, plan
 from liif_cli.engine.turns import ALL, UPRIGHT, Turn
@@ -47,6 +48,7 @@ class Crew:
     """
 
     def __init__(self, threads: int | None = None) -> None:
+        keep_freed_memory()
         before = torch.get_num_threads()
         self.threads = threads or before
         self.workers = ThreadPoolExecutor(self.threads, "liif-worker", _use_threads, (1,))

@@ -40,8 +40,8 @@ class Edsr(nn.Module):
         head = self.head(x)
         body = head
         for block in self.body:
-            body = block(body) + body
-        out: Tensor = self.tail(body) + head
+            body = block(body).add_(body)
+        out: Tensor = self.tail(body).add_(head)
         return out
 
 
@@ -96,7 +96,7 @@ class Compact(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         feat: Tensor = self.head(x)
         for conv in self.body:
-            feat = feat + conv(F.relu(feat))
+            feat = conv(F.relu(feat)).add_(feat)
         return feat
 
 

@@ -233,6 +233,22 @@ def test_the_fast_way_has_the_gradients_of_the_plain_one() -> None:
         torch.testing.assert_close(fast, plain, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.skipif("USE_MKLDNN=1" not in torch.__config__.show(), reason="no oneDNN in this torch")
+def test_the_layers_of_a_worker_run_on_onednn() -> None:
+    """torch takes another library for small batches where it has one thread, as in our workers."""
+    model = model_of("light", hidden=(32, 32))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            prepared = prepare(model, model.encode(torch.rand(1, 3, 8, 8)), Grid.whole(8, 8, 32, 32))
+            with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+                render_block(prepared, slice(0, 32), slice(0, 32))
+    finally:
+        torch.set_num_threads(threads)
+    assert "aten::mkldnn_convolution" in {event.key for event in profile.key_averages()}
+
+
 def test_codes_that_do_not_cover_the_window_are_refused() -> None:
     model = model_of("light")
     tile = model.encode(torch.rand(1, 3, 4, 4), top=0, left=0, full=(9, 9))
