@@ -19,7 +19,9 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
+from liif_cli.engine.device import keep_freed_memory
 from liif_cli.errors import TrainingError
+from liif_cli.nn.decoders import Codes
 from liif_cli.nn.grid import prepare, render_block
 from liif_cli.nn.model import Model, build
 from liif_cli.train import checkpoint
@@ -45,9 +47,18 @@ class Training:
     """A run in progress: model, mean weights, optimiser, and where it stands.
 
     `steps()` goes on until the schedule ends; between two steps the run may be saved, judged or left.
+    teacher: its answers are the targets, in place of the pictures.
     """
 
-    def __init__(self, recipe: Recipe, photos: Photos, *, device: str = "cpu", shards: int = 1) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        photos: Photos,
+        *,
+        device: str = "cpu",
+        shards: int = 1,
+        teacher: Model | None = None,
+    ) -> None:
         self.recipe = recipe
         self.step = 0
         self.elapsed_s = 0.0
@@ -65,10 +76,14 @@ class Training:
                 hint=f"--batch {math.ceil(recipe.samples.batch / workers) * workers}",
             )
         self._shards = shards
+        keep_freed_memory()
         model = build(recipe.model, seed=recipe.schedule.seed)
         self.model = model.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.mean = build(recipe.model).to(self._device).requires_grad_(False)
         self.mean.load_state_dict(self.model.state_dict())
+        self._teacher = teacher
+        if teacher is not None:
+            teacher.requires_grad_(False).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._optimiser = Optimiser(self.model, recipe.schedule)
         self._good: dict[str, Tensor] | None = None
 
@@ -199,7 +214,7 @@ class Training:
         samples = batch(self._photos, recipe.samples, seed=seed, step=self.step, first=start, count=size)
         parameters = dict(self.model.named_parameters())
         with self._autocast():
-            loss = l1(self.model, samples, self._device, frozen=frozen)
+            loss = l1(self.model, samples, self._device, frozen=frozen, teacher=self._teacher)
         return loss.detach(), torch.autograd.grad(loss, [parameters[n] for n in names])
 
     def _common(self, seconds: float) -> float:
@@ -222,18 +237,42 @@ class Training:
         torch._foreach_lerp_(list(self.mean.parameters()), list(self.model.parameters()), 1 - decay)
 
 
-def l1(model: Model, samples: Batch, device: torch.device, *, frozen: bool = False) -> Tensor:
-    """Mean absolute error over a batch, in the paper's normalised values (twice that of 0 to 1)."""
+def l1(
+    model: Model,
+    samples: Batch,
+    device: torch.device,
+    *,
+    frozen: bool = False,
+    teacher: Model | None = None,
+) -> Tensor:
+    """Mean absolute error over a batch, in the paper's normalised values (twice that of 0 to 1).
+
+    frozen: the encoder gets no gradient. teacher: what is asked of the model is asked of it, as the target.
+    """
     low = samples.low.to(device, memory_format=torch.channels_last)
     with torch.no_grad() if frozen else nullcontext():
         codes = model.encode(low)
+    target = samples.target.to(device)
+    if teacher is not None:
+        with torch.no_grad():
+            # A decoder that is fitted to its teacher's encoder: the codes are there already.
+            shared = frozen and _same_weights(model.encoder, teacher.encoder)
+            target = _asked(teacher, codes if shared else teacher.encode(low), samples).float()
+    return 2 * (_asked(model, codes, samples).float() - target).abs().mean()
+
+
+def _asked(model: Model, codes: Codes, samples: Batch) -> Tensor:
+    """The model's answer to what a batch asks for."""
     if samples.grid is not None:
         whole = slice(0, samples.grid.height), slice(0, samples.grid.width)
-        answer = render_block(prepare(model, codes, samples.grid), *whole)
-    else:
-        assert samples.points is not None and samples.cells is not None
-        answer = model.query(codes, samples.points, samples.cells)
-    return 2 * (answer.float() - samples.target.to(device)).abs().mean()
+        return render_block(prepare(model, codes, samples.grid), *whole)
+    assert samples.points is not None and samples.cells is not None
+    return model.query(codes, samples.points, samples.cells)
+
+
+def _same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    ours, theirs = one.state_dict(), other.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(t, theirs[name]) for name, t in ours.items())
 
 
 def progress(schedule: Schedule, step: int, elapsed_s: float) -> float:

@@ -123,15 +123,22 @@ class Schedule:
 class Recipe:
     """One training run: the model, where it starts, what it sees, how it moves.
 
-    init: weights to start from, by name or path; parts whose shape differs start at random.
+    init:    weights to start from, by name or path; parts whose shape differs start at random.
+    teacher: weights whose answers are the targets in place of the pictures. A photograph's grain is in
+             every target and in no answer; a teacher has left it out already (arXiv 1503.02531).
     """
 
     name: str
     what: str = ""
     model: ModelSpec
     init: str = ""
+    teacher: str = ""
     samples: Samples = field(default_factory=Samples)
     schedule: Schedule = field(default_factory=Schedule)
+
+    def __post_init__(self) -> None:
+        if self.teacher and self.samples.degrade != "none":
+            raise ValueError("a teacher sees what the model sees: it cannot teach what `degrade` took away")
 
 
 def read(path: Path, settings: Sequence[str] = ()) -> Recipe:

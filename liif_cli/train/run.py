@@ -24,6 +24,7 @@ from liif_cli.engine.device import free_bytes
 from liif_cli.errors import TrainingError
 from liif_cli.image.picture import Picture
 from liif_cli.image.write import write
+from liif_cli.nn.model import Model
 from liif_cli.train import checkpoint, recipe
 from liif_cli.train.data import smallest_side, weighed
 from liif_cli.train.folder import Kept, Source, find, load, split
@@ -191,7 +192,7 @@ def estimate(plan: Plan, train: Sequence[Source]) -> Estimate:
         limit_bytes=free_bytes() * 3 // 4,
     )
     own = replace(plan.recipe, schedule=replace(plan.recipe.schedule, steps=6, minutes=0.0))
-    training = Training(own, weighed(some.photos, samples), device=plan.device, shards=plan.shards)
+    training = _training(replace(plan, recipe=own), some)
     times = []
     before = time.monotonic()
     for _ in training.steps():
@@ -212,9 +213,7 @@ def estimate(plan: Plan, train: Sequence[Source]) -> Estimate:
 
 def go(plan: Plan, given: Pictures, *, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
     """Train until the recipe's end, or until `stop()` says so; either way a checkpoint is written last."""
-    training = Training(
-        plan.recipe, weighed(given.train.photos, plan.recipe.samples), device=plan.device, shards=plan.shards
-    )
+    training = _training(plan, given.train)
     yield from _start(training, plan)
     first = training.first_process
     log = _Log(plan.folder, given.judged_by) if first else None
@@ -254,6 +253,21 @@ def go(plan: Plan, given: Pictures, *, stop: Callable[[], bool] = lambda: False)
         yield _judge(training, plan, given.judged_by, log)
         yield _save(training, plan.folder)
         log.close()
+
+
+def _training(plan: Plan, kept: Kept) -> Training:
+    teacher = None
+    if plan.recipe.teacher:
+        spec, tensors = store.read(fetch.local(plan.recipe.teacher))
+        teacher = Model(spec)
+        teacher.load_state_dict(tensors)
+    return Training(
+        plan.recipe,
+        weighed(kept.photos, plan.recipe.samples),
+        device=plan.device,
+        shards=plan.shards,
+        teacher=teacher,
+    )
 
 
 def _start(training: Training, plan: Plan) -> Iterator[Event]:

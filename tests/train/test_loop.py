@@ -16,6 +16,7 @@ import torch
 
 from liif_cli.errors import TrainingError
 from liif_cli.nn.grid import render_grid
+from liif_cli.nn.model import build
 from liif_cli.nn.spec import DecoderSpec, EncoderSpec, ModelSpec
 from liif_cli.train import checkpoint
 from liif_cli.train.data import Photo, Photos, batch, weighed
@@ -122,6 +123,34 @@ def test_a_frozen_encoder_stays_and_then_moves(photos: Photos) -> None:
     for _ in training.steps():
         moved.append(any(not torch.equal(p, before[n]) for n, p in training.model.encoder.named_parameters()))
     assert moved == [False, False] + [True] * 10
+
+
+@pytest.mark.parametrize("queries", [0, 40], ids=["window", "points"])
+def test_a_teachers_answers_are_the_targets(photos: Photos, queries: int) -> None:
+    recipe = replace(SMALL, samples=replace(SMALL.samples, queries=queries))
+    itself = Training(recipe, photos, teacher=build(SMALL.model, seed=recipe.schedule.seed))
+    assert next(itself.steps()).loss == 0
+    longer = replace(recipe, schedule=replace(SMALL.schedule, steps=150, rate=3e-3, decay=0.5))
+    losses = run(Training(longer, photos, teacher=build(SMALL.model, seed=7)))
+    assert np.mean(losses[-20:]) < 0.3 * np.mean(losses[:20])
+
+
+def test_a_teacher_shares_the_codes_of_a_frozen_encoder_that_is_its_own(
+    photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(SMALL, schedule=replace(SMALL.schedule, frozen_steps=2, steps=4))
+    teacher = build(SMALL.model, seed=7)
+    training = Training(recipe, photos, teacher=teacher)
+    training.start_from({n: t for n, t in teacher.state_dict().items() if n.startswith("encoder.")})
+    encoded = []
+    monkeypatch.setattr(teacher, "encode", lambda low, real=teacher.encode: encoded.append(1) or real(low))
+    together = run(training)
+    assert len(encoded) == 2  # once the encoder moves, the teacher needs codes of its own
+
+    apart = Training(recipe, photos, teacher=teacher)
+    apart.start_from({n: t for n, t in teacher.state_dict().items() if n.startswith("encoder.")})
+    monkeypatch.setattr("liif_cli.train.loop._same_weights", lambda one, other: False)
+    assert run(apart) == together
 
 
 def test_weights_that_fit_are_taken_over_and_the_rest_named(photos: Photos) -> None:

@@ -21,6 +21,7 @@ recipes = st.builds(
     what=text,
     model=specs,
     init=text,
+    teacher=text,
     samples=st.builds(
         Samples,
         pairs=st.sampled_from(["reduce", "paired", "sizes"]),
@@ -86,6 +87,12 @@ def test_a_setting_goes_over_the_file(tmp_path: Path) -> None:
 def test_a_wrong_setting_is_named(tmp_path: Path, setting: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         read(file(tmp_path), [setting])
+
+
+def test_a_teacher_and_degraded_inputs_exclude_each_other(tmp_path: Path) -> None:
+    assert read(file(tmp_path), ["teacher=standard"]).teacher == "standard"
+    with pytest.raises(UsageError, match="cannot teach"):
+        read(file(tmp_path), ["teacher=standard", "samples.degrade=photo"])
 
 
 @pytest.mark.parametrize(
