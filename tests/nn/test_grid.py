@@ -233,7 +233,10 @@ def test_the_fast_way_has_the_gradients_of_the_plain_one() -> None:
         torch.testing.assert_close(fast, plain, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.skipif("USE_MKLDNN=1" not in torch.__config__.show(), reason="no oneDNN in this torch")
+@pytest.mark.skipif(
+    not torch.backends.mkldnn.is_available(),  # type: ignore[no-untyped-call]
+    reason="no oneDNN in this torch",
+)
 def test_the_layers_of_a_worker_run_on_onednn() -> None:
     """torch takes another library for small batches where it has one thread, as in our workers."""
     model = model_of("light", hidden=(32, 32))

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from liif_cli.errors import TrainingError
+from liif_cli.nn.decoders import Codes
 from liif_cli.nn.grid import render_grid
 from liif_cli.nn.model import build
 from liif_cli.nn.spec import DecoderSpec, EncoderSpec, ModelSpec
@@ -142,10 +143,15 @@ def test_a_teacher_shares_the_codes_of_a_frozen_encoder_that_is_its_own(
     teacher = build(SMALL.model, seed=7)
     training = Training(recipe, photos, teacher=teacher)
     training.start_from({n: t for n, t in teacher.state_dict().items() if n.startswith("encoder.")})
-    encoded = []
-    monkeypatch.setattr(teacher, "encode", lambda low, real=teacher.encode: encoded.append(1) or real(low))
+    encode, encoded = teacher.encode, []
+
+    def counted(low: torch.Tensor) -> Codes:
+        encoded.append(len(low))
+        return encode(low)
+
+    monkeypatch.setattr(teacher, "encode", counted)
     together = run(training)
-    assert len(encoded) == 2  # once the encoder moves, the teacher needs codes of its own
+    assert encoded == [4, 4]  # once the encoder moves, the teacher needs codes of its own
 
     apart = Training(recipe, photos, teacher=teacher)
     apart.start_from({n: t for n, t in teacher.state_dict().items() if n.startswith("encoder.")})
