@@ -108,7 +108,7 @@ class Row:
         return self.way.case.megapixels / self.median_s
 
     def to_json(self) -> dict[str, Any]:
-        """The fields CLI.md names; `from_json` reads them back."""
+        """The fields CLI.md names; `from_json` reads them back, not rounded: the tables stay the same."""
         way, scale = self.way, self.way.case.scale
         number = int(scale.x) if scale.x == int(scale.x) else scale.x
         found = {
@@ -118,17 +118,17 @@ class Row:
             "precision": way.precision,
             "device": way.device,
             "threads": self.threads,
-            "median_s": round(self.median_s, 6),
-            "min_s": round(self.min_s, 6),
-            "max_s": round(self.max_s, 6),
+            "median_s": self.median_s,
+            "min_s": self.min_s,
+            "max_s": self.max_s,
             "output_megapixels_per_second": round(self.megapixels_per_second, 4),
-            "split": {part: round(value, 6) for part, value in asdict(self.split).items()},
+            "split": asdict(self.split),
             "peak_bytes": self.peak_bytes,
             "versions": dict(self.versions),
         }
         if self.plain:
-            found["plain_median_s"] = round(self.plain.median_s, 6)
-            found["ratio"] = round(self.plain.ratio, 3)
+            found["plain_median_s"] = self.plain.median_s
+            found["ratio"] = self.plain.ratio
             found["max_difference"] = self.plain.max_difference
         return found
 
