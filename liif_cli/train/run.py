@@ -1,6 +1,6 @@
 """A run and its folder: it starts or resumes, goes on step by step, and tells what happens as events.
 
-RUN/recipe.toml           the resolved recipe
+RUN/recipe.toml           the resolved recipe; of earlier legs, if they had another: recipe-to-step-N.toml
 RUN/run.json              where the pictures lie, which are held out
 RUN/checkpoint.safetensors  everything resuming needs
 RUN/weights.safetensors   the mean weights, usable at any time
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
 import time
 from collections import deque
@@ -216,6 +217,8 @@ def go(plan: Plan, given: Pictures, *, stop: Callable[[], bool] = lambda: False)
     training = _training(plan, given.train)
     yield from _start(training, plan)
     first = training.first_process
+    if first:
+        _record(plan, training.step)
     log = _Log(plan.folder, given.judged_by) if first else None
     times: deque[float] = deque(maxlen=200)
     clock = time.monotonic
@@ -288,6 +291,23 @@ def _start(training: Training, plan: Plan) -> Iterator[Event]:
         if fresh:
             parts = sorted({name.split(".")[0] for name in fresh})
             yield Noted(text=f"started from {plan.recipe.init}, {' and '.join(parts)} partly at random")
+
+
+def _record(plan: Plan, step: int) -> None:
+    """Put the recipe that is followed from `step` on into the folder; one that it replaces stays beside it.
+
+    Without this, a run resumed with `--set` would fall back to its first recipe when resumed again.
+    """
+    path, now = plan.folder / "recipe.toml", recipe.resolved(plan.recipe)
+    try:
+        if path.read_text(encoding="utf-8") == now:
+            return
+        part = plan.folder / ".recipe.toml.part"
+        part.write_text(now, encoding="utf-8")
+        shutil.copyfile(path, plan.folder / f"recipe-to-step-{step}.toml")
+        part.replace(path)
+    except OSError as error:
+        raise TrainingError(f"{path}: {error.strerror or error}") from error
 
 
 def _resident_bytes() -> int:

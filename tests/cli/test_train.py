@@ -127,6 +127,20 @@ def test_a_finished_run_goes_on_when_it_is_given_more_steps(
     assert checkpoint.load(run / "checkpoint.safetensors")[1]["step"] == 9
 
 
+def test_a_run_remembers_the_recipe_it_was_resumed_with_and_keeps_the_one_before(
+    data: Path, recipe: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    assert main(command(data, "--recipe", recipe, "-o", run, "-q")) == 0
+    before = (run / "recipe.toml").read_text()
+    assert main(command("--resume", run, "-q", "--steps", 8, "--set", "schedule.rate=5e-4")) == 0
+    assert (run / "recipe-to-step-6.toml").read_text() == before
+    assert main(command("--resume", run, "-q", "--steps", 9)) == 0
+    now = read(run / "recipe.toml").schedule
+    assert (now.rate, now.steps) == (5e-4, 9)
+    assert len(list(run.glob("recipe*"))) == 3
+
+
 def test_dry_run_counts_and_writes_nothing(
     data: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
