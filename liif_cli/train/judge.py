@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,7 +16,8 @@ from liif_cli.image.picture import Picture, as_float
 from liif_cli.nn.coords import Grid
 from liif_cli.nn.grid import render_grid
 from liif_cli.nn.model import Model
-from liif_cli.train.data import Bytes
+from liif_cli.train.data import Bytes, to_bytes
+from liif_cli.train.degrade import photo
 
 SCALES = (2, 3, 4)
 # The middle of a held-out picture says as much as all of it, and is soon done.
@@ -32,10 +33,16 @@ class HeldOut:
     bicubic: Mapping[int, float]
 
 
-def held_out(pictures: Sequence[tuple[str, Bytes]]) -> HeldOut:
-    """Pairs from the middle of each (name, (h, w, 3) uint8)."""
+def held_out(pictures: Sequence[tuple[str, Bytes]], *, degrade: bool = False) -> HeldOut:
+    """Pairs from the middle of each (name, (h, w, 3) uint8).
+
+    degrade: the inputs are what `degrade.photo` makes of them, the same at each call: a model for
+    photos that have been through a camera is judged by such photos.
+    """
     middles = [(name, Picture(pixels=_middle(pixels))) for name, pixels in pictures]
     pairs = tuple(pair(name, hr, Scale(x=s, y=s)) for s in SCALES for name, hr in middles)
+    if degrade:
+        pairs = tuple(_degraded(one, seed) for seed, one in enumerate(pairs))
     return HeldOut(pairs=pairs, bicubic=_psnr(bicubic, pairs, workers=1))
 
 
@@ -66,6 +73,12 @@ def sheet(model: Model, pictures: HeldOut) -> Bytes:
     rows = [np.concatenate(list(_row(p, upscale)), 1) for p in chosen]
     widest = max(row.shape[1] for row in rows)
     return np.concatenate([np.pad(r, ((0, 4), (0, widest - r.shape[1]), (0, 0))) for r in rows])
+
+
+def _degraded(clean: Pair, seed: int) -> Pair:
+    low = torch.from_numpy(as_float(clean.lr)).permute(2, 0, 1)
+    low = to_bytes(photo(low, clean.scale.x, np.random.default_rng(seed)))
+    return replace(clean, lr=Picture(pixels=low.permute(1, 2, 0).numpy()))
 
 
 def _row(pair: Pair, upscale: Upscale) -> Iterator[Bytes]:

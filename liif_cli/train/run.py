@@ -165,7 +165,9 @@ def pictures(plan: Plan, tell: Callable[[int], None] = lambda done: None) -> Pic
     if not kept.photos or not held.photos:
         what = "to train on" if not kept.photos else "to judge by"
         raise TrainingError(f"no picture {what} can be used; the first: {left_out[0]}")
-    judged_by = held_out([(photo.name, photo.pixels) for photo in held.photos])
+    judged_by = held_out(
+        [(photo.name, photo.pixels) for photo in held.photos], degrade=samples.degrade == "photo"
+    )
     return Pictures(train=kept, judged_by=judged_by, left_out=left_out)
 
 
