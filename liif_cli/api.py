@@ -26,7 +26,7 @@ from liif_cli.image.picture import Picture, quantize, to_bits, to_unit
 from liif_cli.image.read import Header
 from liif_cli.image.resample import Window, resample
 from liif_cli.nn.coords import Grid
-from liif_cli.nn.model import Model, build
+from liif_cli.nn.model import Model, restore
 from liif_cli.weights import catalog, fetch, store
 
 Array = npt.NDArray[Any]
@@ -69,7 +69,10 @@ class Upscaler:
         self.notify = notify
         place(device, precision, memory)  # what is not there is said before anything is fetched
         self.name = "model" if isinstance(model, Model) else str(model or catalog.default())
-        loaded = model if isinstance(model, Model) else _load(self.name, notify)
+        if isinstance(model, Model):
+            loaded = model
+        else:
+            loaded = restore(*store.read(fetch.local(self.name, notify=notify)))
         self.spec = loaded.spec
         self.placement: Placement = place(device, precision, memory, model=loaded)
         self._fast = moved(loaded, self.placement.device, self.placement.dtype)
@@ -294,13 +297,6 @@ def model_grid(layout: Layout, cell: float = 1.0) -> Grid | None:
         width=window.width,
         cell_factor=cell,
     )
-
-
-def _load(name: str, notify: Callable[[str], None]) -> Model:
-    spec, tensors = store.read(fetch.local(name, notify=notify))
-    model = build(spec)
-    model.load_state_dict(tensors)
-    return model.eval()
 
 
 def _ready(picture: Picture, layout: Layout, options: Options) -> tuple[Picture, Array | None]:

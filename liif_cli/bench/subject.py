@@ -18,7 +18,7 @@ from liif_cli.bench.results import Case, Split, Way
 from liif_cli.engine.device import WORDS, place
 from liif_cli.image.bands import Canvas, Encoding, open_bands
 from liif_cli.image.isolate import Reader
-from liif_cli.nn.model import Model, build
+from liif_cli.nn.model import Model, restore
 from liif_cli.weights import fetch, store
 
 Span = tuple[float, float]
@@ -49,10 +49,7 @@ class Subject:
         """name: of weights, or a file. Raises WeightsError, DeviceError, UsageError."""
         place(setup.device, setup.precision, setup.memory)  # what is not there is said before a download
         self.name, self.setup = name, setup
-        spec, tensors = store.read(fetch.local(name, notify=notify))
-        self.model: Model = build(spec)
-        self.model.load_state_dict(tensors)
-        self.model.eval()
+        self.model: Model = restore(*store.read(fetch.local(name, notify=notify)))
         placement = place(setup.device, setup.precision, setup.memory, model=self.model)
         self.device, self.because = placement.device, placement.because
         self.precision = WORDS[placement.dtype]

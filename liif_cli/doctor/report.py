@@ -180,13 +180,10 @@ def _default_model(found: Sequence[Weights]) -> Model | None:
     sound = next((one.path for one in found if one.default and one.path and not one.fault), None)
     if sound is None:
         return None
-    from liif_cli.nn.model import build
+    from liif_cli.nn.model import restore
     from liif_cli.weights import store
 
-    spec, tensors = store.read(sound)
-    model = build(spec)
-    model.load_state_dict(tensors)
-    return model.eval()
+    return restore(*store.read(sound))
 
 
 def _text_for_paths(value: Any) -> Any:

@@ -6,6 +6,8 @@ rgb = model.query(codes, points, cell)
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -59,3 +61,13 @@ def build(spec: ModelSpec, *, seed: int | None = None) -> Model:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Model(spec)
+
+
+def restore(spec: ModelSpec, tensors: Mapping[str, Tensor]) -> Model:
+    """A model with these weights, as `weights.store.read` gives both; to be asked, not trained.
+
+    Raises RuntimeError if the tensors are not those of `spec`.
+    """
+    model = Model(spec)
+    model.load_state_dict(tensors)
+    return model.eval()

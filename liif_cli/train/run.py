@@ -25,7 +25,7 @@ from liif_cli.engine.device import free_bytes
 from liif_cli.errors import TrainingError
 from liif_cli.image.picture import Picture
 from liif_cli.image.write import write
-from liif_cli.nn.model import Model
+from liif_cli.nn.model import restore
 from liif_cli.train import checkpoint, recipe
 from liif_cli.train.data import smallest_side, weighed
 from liif_cli.train.folder import Kept, Source, find, load, split
@@ -263,9 +263,7 @@ def go(plan: Plan, given: Pictures, *, stop: Callable[[], bool] = lambda: False)
 def _training(plan: Plan, kept: Kept) -> Training:
     teacher = None
     if plan.recipe.teacher:
-        spec, tensors = store.read(fetch.local(plan.recipe.teacher))
-        teacher = Model(spec)
-        teacher.load_state_dict(tensors)
+        teacher = restore(*store.read(fetch.local(plan.recipe.teacher)))
     return Training(
         plan.recipe,
         weighed(kept.photos, plan.recipe.samples),

@@ -26,11 +26,9 @@ def probe(spec: ModelSpec, tensors: Mapping[str, Tensor]) -> tuple[float, ...]:
     """Red, green, blue at each of `POINTS`, units of [0, 1], not clamped. Runs on the CPU in float32."""
     import torch
 
-    from liif_cli.nn.model import build
+    from liif_cli.nn.model import restore
 
-    model = build(spec)
-    model.load_state_dict(dict(tensors))
-    model.eval()
+    model = restore(spec, tensors)
     picture = torch.from_numpy(_picture()).permute(2, 0, 1)[None]
     with torch.inference_mode():
         rgb = model.query(model.encode(picture), np.array([POINTS]), CELL)

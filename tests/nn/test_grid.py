@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from liif_cli.nn.coords import Floats, Grid
 from liif_cli.nn.grid import blocks, prepare, render_block, render_grid
-from liif_cli.nn.model import Model, build
+from liif_cli.nn.model import Model, build, restore
 from liif_cli.nn.spec import DecoderKind, DecoderSpec, EncoderSpec, ModelSpec
 from liif_cli.weights import store
 from tests import reference
@@ -264,9 +264,7 @@ def test_codes_that_do_not_cover_the_window_are_refused() -> None:
 @pytest.mark.parametrize("size", ["24x20", "48x40", "79x66", "96x80", "61x97"])
 def test_the_official_outputs_are_matched(size: str, published: Path) -> None:
     """Float outputs of the official code with the official file; their origin is in data/README.md."""
-    spec, tensors = store.read(published)
-    model = build(spec)
-    model.load_state_dict(tensors)
+    model = restore(*store.read(published))
     with np.load(DATA) as official:
         low, feat, raw = official["lr_uint8"], official["feat"], official[f"raw_{size}"]
     height, width = raw.shape[:2]

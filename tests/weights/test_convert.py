@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from liif_cli.errors import WeightsError
-from liif_cli.nn.model import Model, build
+from liif_cli.nn.model import Model, restore
 from liif_cli.nn.spec import DecoderSpec, EncoderSpec, ModelSpec
 from liif_cli.weights import catalog, store
 from liif_cli.weights.convert import Converted, convert, read, understand
@@ -30,9 +30,7 @@ def _same_weights_each_time() -> None:
 
 
 def model_of(converted: Converted) -> Model:
-    model = build(converted.spec)
-    model.load_state_dict(dict(converted.tensors))
-    return model.eval()
+    return restore(converted.spec, converted.tensors)
 
 
 def codes_of(converted: Converted) -> Tensor:
