@@ -289,6 +289,8 @@ class _Show:
             case run.Saved():
                 pass
             case run.Noted():
+                self.note(event.text)
+            case run.Warned():
                 self.warn(event.text)
 
     def _milestone(self, event: Stepped) -> None:

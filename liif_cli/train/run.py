@@ -68,12 +68,19 @@ class Saved:
 
 @dataclass(frozen=True, kw_only=True)
 class Noted:
-    """Something worth a line: a bad step, a picture left out."""
+    """Something worth a line: where the run goes on from."""
 
     text: str
 
 
-Event = Stepped | Judged | Saved | Noted
+@dataclass(frozen=True, kw_only=True)
+class Warned:
+    """Something went wrong, and the run went on: a bad step."""
+
+    text: str
+
+
+Event = Stepped | Judged | Saved | Noted | Warned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,11 +237,11 @@ def go(plan: Plan, given: Pictures, *, stop: Callable[[], bool] = lambda: False)
         now = clock()
         times.append(now - before)
         if step.stepped_back:
-            yield Noted(
+            yield Warned(
                 text=f"step {step.number}: ten steps without a finite gradient; back to the last checkpoint"
             )
         elif step.skipped:
-            yield Noted(text=f"step {step.number}: the gradient is not finite; the step is left out")
+            yield Warned(text=f"step {step.number}: the gradient is not finite; the step is left out")
         yield Stepped(
             step=step,
             samples_per_s=plan.recipe.samples.batch / median(times),

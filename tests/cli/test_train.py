@@ -123,7 +123,7 @@ def test_a_finished_run_goes_on_when_it_is_given_more_steps(
     run = tmp_path / "run"
     assert main(command(data, "--recipe", recipe, "-o", run)) == 0
     assert main(command("--resume", run, "--steps", 9)) == 0
-    assert "going on from step 6" in capsys.readouterr().err
+    assert "\ngoing on from step 6\n" in capsys.readouterr().err
     assert checkpoint.load(run / "checkpoint.safetensors")[1]["step"] == 9
 
 
