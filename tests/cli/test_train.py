@@ -110,6 +110,7 @@ def test_stopped_in_the_middle_and_resumed_is_the_same_as_not_stopped(
     steps = (event for event in go(plan, pictures(plan), stop=lambda: True) if isinstance(event, Stepped))
     assert [event.step.number for event in steps] == [1]
     assert main(command("--resume", parts, "-q")) == 0
+    assert [path.name for path in parts.glob("recipe*")] == ["recipe.toml"]
 
     ends = [checkpoint.load(run / "checkpoint.safetensors") for run in (whole, parts)]
     assert ends[0][1]["step"] == ends[1][1]["step"] == 6
