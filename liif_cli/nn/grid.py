@@ -33,6 +33,9 @@ _BUSY_PIXELS = 1 << 17
 # Where torch has one thread, as in our workers, it takes oneDNN for batches from this size on only.
 _ONEDNN_BATCH = 16
 
+Lines = slice | Whole
+"""Rows or columns of a window: a run of them, or any, by number."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Axis:
@@ -131,8 +134,9 @@ def blocks(grid: Grid, pixels: int) -> Iterator[tuple[slice, slice]]:
             )
 
 
-def render_block(prepared: Prepared, rows: slice, columns: slice) -> Tensor:
-    """Some rows and columns of the window, (B, rows, columns, 3) float32. Steps 3 and 4."""
+def render_block(prepared: Prepared, rows: Lines, columns: Lines) -> Tensor:
+    """Some rows and columns of the window, (B, rows, columns, 3) float32: the pixels where they cross.
+    Steps 3 and 4."""
     layers = prepared.model.decoder.linears
     if prepared.model.spec.decoder.kind == "liif":
         blended = _blended(prepared, rows, columns, layers[1:-1])
@@ -142,7 +146,7 @@ def render_block(prepared: Prepared, rows: slice, columns: slice) -> Tensor:
     return _last(hidden, layers[-1]) * 0.5 + _bilinear(prepared, rows, columns)
 
 
-def _blended(p: Prepared, rows: slice, columns: slice, layers: list[nn.Linear]) -> Tensor:
+def _blended(p: Prepared, rows: Lines, columns: Lines, layers: list[nn.Linear]) -> Tensor:
     """Hidden vectors behind the first layer and `layers`, summed over the taps: (B, rows, columns, K)."""
     down, across = p.y.index[rows], p.x.index[columns]
     low, high = int(down.min()), int(down.max()) + 1
@@ -188,7 +192,7 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return out.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
 
 
-def _bilinear(p: Prepared, rows: slice, columns: slice) -> Tensor:
+def _bilinear(p: Prepared, rows: Lines, columns: Lines) -> Tensor:
     """The picture itself, bilinearly: (B, rows, columns, 3) float32."""
     down, across = p.skip_y.index[rows], p.skip_x.index[columns]
     low, high = int(down.min()), int(down.max()) + 1

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from liif_cli.nn.coords import Floats, Grid
+from liif_cli.nn.coords import Floats, Grid, Whole
 from liif_cli.train.degrade import photo
 from liif_cli.train.recipe import Samples
 
@@ -57,14 +57,17 @@ class Batch:
     """Samples of one step, or a shard of them.
 
     low:    (B, 3, p, p) input, values 0 to 1, rounded to 8 bits as a file would have it.
-    target: (B, rows, columns, 3) of a window, or (B, N, 3) of points; values 0 to 1.
-    grid:   the window that is asked for, the same for all samples; None: points are asked for.
+    target: (B, rows, columns, 3) of crossings, or (B, N, 3) of points; values 0 to 1.
+    grid:   the whole output of a patch, the same for all samples; None: points are asked for.
+    rows, columns: (n,) of the grid, ascending: the pixels where they cross are asked for.
     points: (B, N, 2) in input pixels; cells: (B, 2), in input pixels (see `Model.query`).
     """
 
     low: Tensor
     target: Tensor
     grid: Grid | None = None
+    rows: Whole | None = None
+    columns: Whole | None = None
     points: Floats | None = None
     cells: Floats | None = None
 
@@ -93,42 +96,33 @@ def batch(photos: Photos, samples: Samples, *, seed: int, step: int, first: int,
     if samples.queries:
         return _points(photos, samples, generators)
     scale = _scale(samples, common)
-    return _window(photos, samples, scale, common, generators)
+    return _crossings(photos, samples, scale, common, generators)
 
 
-def _window(
+def _crossings(
     photos: Photos,
     samples: Samples,
     scale: float,
     common: np.random.Generator,
     generators: Sequence[np.random.Generator],
 ) -> Batch:
-    """Ours: one factor and one window for the whole batch, every pixel of the window is asked for."""
+    """Ours: one factor for the whole batch, and some rows and columns all over the patch.
+
+    Where they cross is asked for: as cheap as a window of as many pixels (`render_block`), but every
+    code of the patch has a say, and neighbouring pixels, which say much the same, are rare.
+    """
     pairs = [_pair(photos, samples, scale, rng) for rng in generators]
     high = torch.stack([torch.from_numpy(h) for h, _ in pairs])
     low = torch.stack([low for _, low in pairs])
-    rows, columns = high.shape[1:3]
-    height, width = min(samples.window_px, rows), min(samples.window_px, columns)
-    top, left = _place(rows, height, common), _place(columns, width, common)
-    grid = Grid(
-        in_height=low.shape[2],
-        in_width=low.shape[3],
-        out_height=rows,
-        out_width=columns,
-        top=top,
-        left=left,
-        height=height,
-        width=width,
+    height, width = high.shape[1:3]
+    rows, columns = (np.sort(common.permutation(n)[: samples.lines]) for n in (height, width))
+    return Batch(
+        low=low,
+        target=high[:, rows][:, :, columns].float() / 255,
+        grid=Grid.whole(low.shape[2], low.shape[3], height, width),
+        rows=rows,
+        columns=columns,
     )
-    target = high[:, top : top + height, left : left + width].float() / 255
-    return Batch(low=low, target=target, grid=grid)
-
-
-def _place(size: int, window: int, rng: np.random.Generator) -> int:
-    """Where a window begins. One that would hang over the border by up to half of it lies at the border:
-    else the outermost pixels, where the model sees zeros beside them, would hardly ever be asked for."""
-    half = window // 2
-    return min(max(int(rng.integers(-half, size - window + half + 1)), 0), size - window)
 
 
 def _points(photos: Photos, samples: Samples, generators: Sequence[np.random.Generator]) -> Batch:

@@ -264,8 +264,8 @@ def l1(
 def _asked(model: Model, codes: Codes, samples: Batch) -> Tensor:
     """The model's answer to what a batch asks for."""
     if samples.grid is not None:
-        whole = slice(0, samples.grid.height), slice(0, samples.grid.width)
-        return render_block(prepare(model, codes, samples.grid), *whole)
+        assert samples.rows is not None and samples.columns is not None
+        return render_block(prepare(model, codes, samples.grid), samples.rows, samples.columns)
     assert samples.points is not None and samples.cells is not None
     return model.query(codes, samples.points, samples.cells)
 

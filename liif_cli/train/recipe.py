@@ -33,7 +33,8 @@ class Samples:
     batch:      samples a step, over all processes.
     patch_px:   side of the low-resolution patch.
     queries:    random points asked per sample (the paper's way, each sample with its own factor); 0: a
-                dense window of `window_px` squared output pixels (ours, one factor a step).
+                `lines` random rows and as many columns of the patch, one factor and one choice a step, and
+                all pixels where they cross (ours).
     detail:     of so many random crops take the one with the most detail.
     reduce_max: each picture is also kept reduced by random factors up to this; `copies` of them.
     degrade:    `none`, or `photo`: what cameras and the web do to pictures (train/degrade.py).
@@ -51,7 +52,7 @@ class Samples:
     batch: int = 16
     patch_px: int = 48
     queries: int = 0
-    window_px: int = 48
+    lines: int = 48
     detail: int = 1
     reduce_max: float = 1.0
     copies: int = 1
@@ -67,7 +68,7 @@ class Samples:
         _within("batch", self.batch, 1, 65536)
         _within("patch_px", self.patch_px, 4, 4096)
         _within("queries", self.queries, 0, 10**7)
-        _within("window_px", self.window_px, 1, 65536)
+        _within("lines", self.lines, 1, 65536)
         _within("detail", self.detail, 1, 100)
         _within("reduce_max", self.reduce_max, 1, 16)
         _within("copies", self.copies, 1, 16)

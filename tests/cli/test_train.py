@@ -32,7 +32,7 @@ hidden = [16, 16]
 [samples]
 batch = 4
 patch_px = 8
-window_px = 8
+lines = 8
 [schedule]
 steps = 6
 precision = "fp32"

@@ -206,6 +206,17 @@ def test_a_window_in_any_blocks_is_the_same_window(kind: DecoderKind) -> None:
             torch.testing.assert_close(out, whole, atol=2e-6, rtol=0)
 
 
+@pytest.mark.parametrize("kind", ["liif", "light"])
+def test_any_rows_and_columns_are_those_of_the_window(kind: DecoderKind) -> None:
+    model = model_of(kind)
+    rows, columns = np.array([0, 3, 4, 12]), np.array([1, 2, 7, 9, 10])
+    with torch.no_grad():
+        prepared = prepare(model, model.encode(torch.rand(2, 3, 4, 5)), Grid.whole(4, 5, 13, 11))
+        whole = render_block(prepared, slice(0, 13), slice(0, 11))
+        some = render_block(prepared, rows, columns)
+    torch.testing.assert_close(some, whole[:, rows][:, :, columns], atol=2e-6, rtol=0)
+
+
 @given(st.integers(1, 700), st.integers(1, 700), st.integers(1, 9000))
 def test_blocks_cover_every_pixel_once_and_are_not_larger_than_they_may(
     height: int, width: int, pixels: int

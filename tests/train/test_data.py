@@ -10,14 +10,13 @@ import torch
 from PIL import Image
 
 from liif_cli.nn.coords import taps
-from liif_cli.train import data
 from liif_cli.train.data import Batch, Photo, Photos, batch, reduced, smallest_side, to_bytes, weighed
 from liif_cli.train.degrade import photo as degraded
 from liif_cli.train.recipe import Samples
 
-WINDOWS = Samples(batch=6, patch_px=12, window_px=16, scale_max=5, detail=2)
-POINTS = replace(WINDOWS, queries=40, scale_max=4)
-SIZES = replace(WINDOWS, pairs="sizes", queries=30, patch_px=8, size_min=8, size_max=40)
+CROSSINGS = Samples(batch=6, patch_px=12, lines=16, scale_max=5, detail=2)
+POINTS = replace(CROSSINGS, queries=40, scale_max=4)
+SIZES = replace(CROSSINGS, pairs="sizes", queries=30, patch_px=8, size_min=8, size_max=40)
 
 
 def noise(side: int, seed: int) -> Photo:
@@ -30,17 +29,24 @@ def photos() -> Photos:
     return weighed([noise(80, seed) for seed in range(3)], {})
 
 
+def lines(one: Batch) -> list[list[int]]:
+    """Rows and columns that are asked for; empty where points are."""
+    return [[] if n is None else n.tolist() for n in (one.rows, one.columns)]
+
+
 def same(a: Batch, b: Batch) -> bool:
-    return torch.equal(a.low, b.low) and torch.equal(a.target, b.target) and a.grid == b.grid
+    alike = torch.equal(a.low, b.low) and torch.equal(a.target, b.target)
+    return alike and a.grid == b.grid and lines(a) == lines(b)
 
 
-@pytest.mark.parametrize("samples", [WINDOWS, POINTS, SIZES], ids=["windows", "points", "sizes"])
+@pytest.mark.parametrize("samples", [CROSSINGS, POINTS, SIZES], ids=["crossings", "points", "sizes"])
 def test_a_sample_follows_from_seed_step_and_index_alone(photos: Photos, samples: Samples) -> None:
     whole = batch(photos, samples, seed=1, step=5, first=0, count=6)
     halves = [batch(photos, samples, seed=1, step=5, first=a, count=3) for a in (0, 3)]
     assert torch.equal(whole.low, torch.cat([h.low for h in halves]))
     assert torch.equal(whole.target, torch.cat([h.target for h in halves]))
     assert whole.grid == halves[0].grid == halves[1].grid
+    assert all(lines(whole) == lines(half) for half in halves)
     assert not same(whole, batch(photos, samples, seed=1, step=6, first=0, count=6))
     assert not same(whole, batch(photos, samples, seed=2, step=5, first=0, count=6))
 
@@ -52,7 +58,7 @@ def ramp(side: int) -> Photo:
 
 
 @pytest.mark.parametrize("step", range(6))
-@pytest.mark.parametrize("samples", [WINDOWS, POINTS], ids=["windows", "points"])
+@pytest.mark.parametrize("samples", [CROSSINGS, POINTS], ids=["crossings", "points"])
 def test_targets_lie_where_their_coordinates_say(samples: Samples, step: int) -> None:
     """On a ramp, the input's codes around a point, interpolated, give the target's colour."""
     photos = weighed([ramp(100)], {})
@@ -61,8 +67,8 @@ def test_targets_lie_where_their_coordinates_say(samples: Samples, step: int) ->
         low = one.low[i].numpy()
         if one.grid is not None:
             t_y, t_x = one.grid.rows(), one.grid.columns()
-            rows = (t_y.index + t_y.offset)[:, 0]
-            columns = (t_x.index + t_x.offset)[:, 0]
+            rows = (t_y.index + t_y.offset)[one.rows, 0]
+            columns = (t_x.index + t_x.offset)[one.columns, 0]
             points = np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2)
         else:
             assert one.points is not None
@@ -93,7 +99,7 @@ def test_the_input_is_reduced_as_pillow_does() -> None:
 
 
 def test_training_at_one_factor_asks_only_for_it(photos: Photos) -> None:
-    fixed = replace(WINDOWS, scale_min=2, scale_max=2)
+    fixed = replace(CROSSINGS, scale_min=2, scale_max=2)
     for step in range(5):
         grid = batch(photos, fixed, seed=1, step=step, first=0, count=1).grid
         assert grid is not None
@@ -110,10 +116,11 @@ def test_paired_crops_show_the_same_place() -> None:
     low = ramp(40).pixels
     high = low.repeat(3, 0).repeat(3, 1)
     photos = weighed([Photo(name="pair", pixels=high, low=low)], {})
-    one = batch(photos, replace(WINDOWS, pairs="paired"), seed=1, step=2, first=0, count=4)
+    one = batch(photos, replace(CROSSINGS, pairs="paired"), seed=1, step=2, first=0, count=4)
     assert one.grid is not None
     assert (one.grid.out_height, one.grid.in_height) == (36, 12)
-    nearest = [taps(12, 36, a, a + 16).nearest().index[:, 0] for a in (one.grid.top, one.grid.left)]
+    assert one.rows is not None and one.columns is not None
+    nearest = [taps(12, 36).nearest().index[lines, 0] for lines in (one.rows, one.columns)]
     expected = one.low[:, :, nearest[0]][:, :, :, nearest[1]].permute(0, 2, 3, 1)
     assert torch.equal(one.target, expected)
 
@@ -124,7 +131,7 @@ def test_detail_prefers_the_patch_that_has_some() -> None:
     photos = weighed([Photo(name="half", pixels=half)], {})
 
     def busy(detail: int) -> float:
-        samples = Samples(batch=1, patch_px=8, window_px=8, scale_max=1, detail=detail)
+        samples = Samples(batch=1, patch_px=8, lines=8, scale_max=1, detail=detail)
         lows = [batch(photos, samples, seed=1, step=s, first=0, count=1).low.std().item() for s in range(60)]
         return float(np.mean(np.array(lows) > 0.1))
 
@@ -140,10 +147,10 @@ def test_shares_weigh_pictures_by_their_name() -> None:
 
 
 def test_the_smallest_picture_gives_samples_of_the_largest_factor() -> None:
-    side = smallest_side(WINDOWS)
+    side = smallest_side(CROSSINGS)
     photos = weighed([Photo(name="a", pixels=noise(side, 1).pixels[:, :side])], {})
     for step in range(20):
-        assert batch(photos, WINDOWS, seed=1, step=step, first=0, count=1).low.shape == (1, 3, 12, 12)
+        assert batch(photos, CROSSINGS, seed=1, step=step, first=0, count=1).low.shape == (1, 3, 12, 12)
 
 
 def test_a_degraded_picture_keeps_its_size_and_mean_and_is_often_another() -> None:
@@ -158,9 +165,20 @@ def test_a_degraded_picture_keeps_its_size_and_mean_and_is_often_another() -> No
     assert 20 < changed < 30  # clean pictures must stay among them
 
 
-def test_windows_lie_at_the_border_as_often_as_their_halves_would_hang_over_it() -> None:
-    places = [data._place(100, 20, np.random.default_rng(n)) for n in range(4000)]
-    assert min(places) == 0 and max(places) == 80
-    shares = [np.mean([place == at for place in places]) for at in (0, 80)]
-    assert all(0.08 < share < 0.14 for share in shares)  # 11 of 101 places
-    assert {data._place(20, 20, np.random.default_rng(n)) for n in range(50)} == {0}
+def test_rows_and_columns_are_asked_for_once_and_all_over_the_patch(photos: Photos) -> None:
+    fixed = replace(CROSSINGS, scale_min=3, scale_max=3)
+    asked = np.zeros(36)
+    for step in range(300):
+        one = batch(photos, fixed, seed=1, step=step, first=0, count=1)
+        assert one.rows is not None and one.columns is not None
+        assert len(one.rows) == len(one.columns) == 16
+        for lines in (one.rows, one.columns):
+            assert (np.diff(lines) > 0).all()
+            asked[lines] += 1
+    # Each of 36 with the same chance, those at the border too: 16 / 36 of 600, spread about 12.
+    assert abs(asked - 600 * 16 / 36).max() < 50
+
+
+def test_a_patch_with_few_pixels_is_asked_for_whole(photos: Photos) -> None:
+    one = batch(photos, replace(CROSSINGS, scale_max=1), seed=1, step=0, first=0, count=1)
+    assert one.rows is not None and np.array_equal(one.rows, np.arange(12))
