@@ -53,23 +53,34 @@ class Photos:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Crossings:
+    """The pixels where `rows` (n,) and `columns` (m,) of the output of a patch cross; both ascend."""
+
+    grid: Grid
+    rows: Whole
+    columns: Whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class Points:
+    """Any points (B, N, 2) and the cells (B, 2) they stand for, in input pixels (see `Model.query`)."""
+
+    points: Floats
+    cells: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
 class Batch:
     """Samples of one step, or a shard of them.
 
     low:    (B, 3, p, p) input, values 0 to 1, rounded to 8 bits as a file would have it.
-    target: (B, rows, columns, 3) of crossings, or (B, N, 3) of points; values 0 to 1.
-    grid:   the whole output of a patch, the same for all samples; None: points are asked for.
-    rows, columns: (n,) of the grid, ascending: the pixels where they cross are asked for.
-    points: (B, N, 2) in input pixels; cells: (B, 2), in input pixels (see `Model.query`).
+    asked:  crossings, the same for all samples, or points, for each its own.
+    target: (B, n, m, 3) of crossings, (B, N, 3) of points; values 0 to 1.
     """
 
     low: Tensor
+    asked: Crossings | Points
     target: Tensor
-    grid: Grid | None = None
-    rows: Whole | None = None
-    columns: Whole | None = None
-    points: Floats | None = None
-    cells: Floats | None = None
 
 
 def weighed(photos: Sequence[Photo], shares: dict[str, float] | Samples) -> Photos:
@@ -118,10 +129,10 @@ def _crossings(
     rows, columns = (np.sort(common.permutation(n)[: samples.lines]) for n in (height, width))
     return Batch(
         low=low,
+        asked=Crossings(
+            grid=Grid.whole(low.shape[2], low.shape[3], height, width), rows=rows, columns=columns
+        ),
         target=high[:, rows][:, :, columns].float() / 255,
-        grid=Grid.whole(low.shape[2], low.shape[3], height, width),
-        rows=rows,
-        columns=columns,
     )
 
 
@@ -140,7 +151,9 @@ def _points(photos: Photos, samples: Samples, generators: Sequence[np.random.Gen
         cells.append(cell)
         lows.append(low)
     return Batch(
-        low=torch.stack(lows), target=torch.stack(targets), points=np.stack(points), cells=np.stack(cells)
+        low=torch.stack(lows),
+        asked=Points(points=np.stack(points), cells=np.stack(cells)),
+        target=torch.stack(targets),
     )
 
 

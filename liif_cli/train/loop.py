@@ -25,7 +25,7 @@ from liif_cli.nn.decoders import Codes
 from liif_cli.nn.grid import prepare, render_block
 from liif_cli.nn.model import Model, build
 from liif_cli.train import checkpoint
-from liif_cli.train.data import Batch, Photos, batch
+from liif_cli.train.data import Batch, Photos, Points, batch
 from liif_cli.train.optimiser import Optimiser
 from liif_cli.train.recipe import Recipe, Schedule
 
@@ -263,11 +263,10 @@ def l1(
 
 def _asked(model: Model, codes: Codes, samples: Batch) -> Tensor:
     """The model's answer to what a batch asks for."""
-    if samples.grid is not None:
-        assert samples.rows is not None and samples.columns is not None
-        return render_block(prepare(model, codes, samples.grid), samples.rows, samples.columns)
-    assert samples.points is not None and samples.cells is not None
-    return model.query(codes, samples.points, samples.cells)
+    asked = samples.asked
+    if isinstance(asked, Points):
+        return model.query(codes, asked.points, asked.cells)
+    return render_block(prepare(model, codes, asked.grid), asked.rows, asked.columns)
 
 
 def _same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:

@@ -32,9 +32,9 @@ class Samples:
     size_min, size_max:   range of the output size of `sizes`, in pixels.
     batch:      samples a step, over all processes.
     patch_px:   side of the low-resolution patch.
-    queries:    random points asked per sample (the paper's way, each sample with its own factor); 0: a
-                `lines` random rows and as many columns of the patch, one factor and one choice a step, and
-                all pixels where they cross (ours).
+    queries:    random points asked per sample (the paper's way, each sample with its own factor); 0:
+                where `lines` random rows and as many columns of the patch cross (ours, one factor and
+                one choice of lines a step).
     detail:     of so many random crops take the one with the most detail.
     reduce_max: each picture is also kept reduced by random factors up to this; `copies` of them.
     degrade:    `none`, or `photo`: what cameras and the web do to pictures (train/degrade.py).

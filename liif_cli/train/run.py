@@ -311,7 +311,9 @@ def _record(plan: Plan, step: int) -> None:
             return
         part = plan.folder / ".recipe.toml.part"
         part.write_text(now, encoding="utf-8")
-        shutil.copyfile(path, plan.folder / f"recipe-to-step-{step}.toml")
+        earlier = plan.folder / f"recipe-to-step-{step}.toml"
+        if not earlier.exists():  # else no step was made since with the one that is replaced
+            shutil.copyfile(path, earlier)
         part.replace(path)
     except OSError as error:
         raise TrainingError(f"{path}: {error.strerror or error}") from error

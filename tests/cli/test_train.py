@@ -142,6 +142,18 @@ def test_a_run_remembers_the_recipe_it_was_resumed_with_and_keeps_the_one_before
     assert len(list(run.glob("recipe*"))) == 3
 
 
+def test_the_recipe_of_a_leg_is_not_lost_to_one_that_made_no_step(
+    data: Path, recipe: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    assert main(command(data, "--recipe", recipe, "-o", run, "-q")) == 0
+    before = (run / "recipe.toml").read_text()
+    for rate in ("5e-4", "6e-4"):  # its six steps are made: nothing is left to do
+        assert main(command("--resume", run, "-q", "--set", f"schedule.rate={rate}")) == 0
+    assert (run / "recipe-to-step-6.toml").read_text() == before
+    assert read(run / "recipe.toml").schedule.rate == 6e-4
+
+
 def test_dry_run_counts_and_writes_nothing(
     data: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,18 @@ import torch
 from PIL import Image
 
 from liif_cli.nn.coords import taps
-from liif_cli.train.data import Batch, Photo, Photos, batch, reduced, smallest_side, to_bytes, weighed
+from liif_cli.train.data import (
+    Batch,
+    Crossings,
+    Photo,
+    Photos,
+    Points,
+    batch,
+    reduced,
+    smallest_side,
+    to_bytes,
+    weighed,
+)
 from liif_cli.train.degrade import photo as degraded
 from liif_cli.train.recipe import Samples
 
@@ -29,14 +40,21 @@ def photos() -> Photos:
     return weighed([noise(80, seed) for seed in range(3)], {})
 
 
-def lines(one: Batch) -> list[list[int]]:
-    """Rows and columns that are asked for; empty where points are."""
-    return [[] if n is None else n.tolist() for n in (one.rows, one.columns)]
+def crossings(one: Batch) -> Crossings:
+    assert isinstance(one.asked, Crossings)
+    return one.asked
+
+
+def same_lines(a: Batch, b: Batch) -> bool:
+    """Whether the same rows and columns of the same grid are asked for, or points, and no lines."""
+    if isinstance(a.asked, Points) or isinstance(b.asked, Points):
+        return type(a.asked) is type(b.asked)
+    alike = np.array_equal(a.asked.rows, b.asked.rows) and np.array_equal(a.asked.columns, b.asked.columns)
+    return alike and a.asked.grid == b.asked.grid
 
 
 def same(a: Batch, b: Batch) -> bool:
-    alike = torch.equal(a.low, b.low) and torch.equal(a.target, b.target)
-    return alike and a.grid == b.grid and lines(a) == lines(b)
+    return torch.equal(a.low, b.low) and torch.equal(a.target, b.target) and same_lines(a, b)
 
 
 @pytest.mark.parametrize("samples", [CROSSINGS, POINTS, SIZES], ids=["crossings", "points", "sizes"])
@@ -45,8 +63,7 @@ def test_a_sample_follows_from_seed_step_and_index_alone(photos: Photos, samples
     halves = [batch(photos, samples, seed=1, step=5, first=a, count=3) for a in (0, 3)]
     assert torch.equal(whole.low, torch.cat([h.low for h in halves]))
     assert torch.equal(whole.target, torch.cat([h.target for h in halves]))
-    assert whole.grid == halves[0].grid == halves[1].grid
-    assert all(lines(whole) == lines(half) for half in halves)
+    assert all(same_lines(whole, half) for half in halves)
     assert not same(whole, batch(photos, samples, seed=1, step=6, first=0, count=6))
     assert not same(whole, batch(photos, samples, seed=2, step=5, first=0, count=6))
 
@@ -65,14 +82,13 @@ def test_targets_lie_where_their_coordinates_say(samples: Samples, step: int) ->
     one = batch(photos, replace(samples, flips=False, detail=1), seed=3, step=step, first=0, count=2)
     for i in range(2):
         low = one.low[i].numpy()
-        if one.grid is not None:
-            t_y, t_x = one.grid.rows(), one.grid.columns()
-            rows = (t_y.index + t_y.offset)[one.rows, 0]
-            columns = (t_x.index + t_x.offset)[one.columns, 0]
+        if isinstance(one.asked, Crossings):
+            t_y, t_x = one.asked.grid.rows(), one.asked.grid.columns()
+            rows = (t_y.index + t_y.offset)[one.asked.rows, 0]
+            columns = (t_x.index + t_x.offset)[one.asked.columns, 0]
             points = np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2)
         else:
-            assert one.points is not None
-            points = one.points[i]
+            points = one.asked.points[i]
         target = one.target[i].reshape(-1, 3).numpy()
         # Away from the border the reduced ramp is straight; half a level of rounding, and the slope.
         inner = ((points > 2) & (points < low.shape[1] - 3)).all(1)
@@ -101,15 +117,14 @@ def test_the_input_is_reduced_as_pillow_does() -> None:
 def test_training_at_one_factor_asks_only_for_it(photos: Photos) -> None:
     fixed = replace(CROSSINGS, scale_min=2, scale_max=2)
     for step in range(5):
-        grid = batch(photos, fixed, seed=1, step=step, first=0, count=1).grid
-        assert grid is not None
+        grid = crossings(batch(photos, fixed, seed=1, step=step, first=0, count=1)).grid
         assert grid.out_height == 2 * grid.in_height
 
 
 def test_each_sample_of_the_papers_sampler_has_its_own_factor(photos: Photos) -> None:
-    cells = batch(photos, POINTS, seed=1, step=0, first=0, count=6).cells
-    assert cells is not None
-    assert len(np.unique(cells)) == 6
+    asked = batch(photos, POINTS, seed=1, step=0, first=0, count=6).asked
+    assert isinstance(asked, Points)
+    assert len(np.unique(asked.cells)) == 6
 
 
 def test_paired_crops_show_the_same_place() -> None:
@@ -117,10 +132,9 @@ def test_paired_crops_show_the_same_place() -> None:
     high = low.repeat(3, 0).repeat(3, 1)
     photos = weighed([Photo(name="pair", pixels=high, low=low)], {})
     one = batch(photos, replace(CROSSINGS, pairs="paired"), seed=1, step=2, first=0, count=4)
-    assert one.grid is not None
-    assert (one.grid.out_height, one.grid.in_height) == (36, 12)
-    assert one.rows is not None and one.columns is not None
-    nearest = [taps(12, 36).nearest().index[lines, 0] for lines in (one.rows, one.columns)]
+    asked = crossings(one)
+    assert (asked.grid.out_height, asked.grid.in_height) == (36, 12)
+    nearest = [taps(12, 36).nearest().index[lines, 0] for lines in (asked.rows, asked.columns)]
     expected = one.low[:, :, nearest[0]][:, :, :, nearest[1]].permute(0, 2, 3, 1)
     assert torch.equal(one.target, expected)
 
@@ -169,8 +183,7 @@ def test_rows_and_columns_are_asked_for_once_and_all_over_the_patch(photos: Phot
     fixed = replace(CROSSINGS, scale_min=3, scale_max=3)
     asked = np.zeros(36)
     for step in range(300):
-        one = batch(photos, fixed, seed=1, step=step, first=0, count=1)
-        assert one.rows is not None and one.columns is not None
+        one = crossings(batch(photos, fixed, seed=1, step=step, first=0, count=1))
         assert len(one.rows) == len(one.columns) == 16
         for lines in (one.rows, one.columns):
             assert (np.diff(lines) > 0).all()
@@ -180,5 +193,5 @@ def test_rows_and_columns_are_asked_for_once_and_all_over_the_patch(photos: Phot
 
 
 def test_a_patch_with_few_pixels_is_asked_for_whole(photos: Photos) -> None:
-    one = batch(photos, replace(CROSSINGS, scale_max=1), seed=1, step=0, first=0, count=1)
-    assert one.rows is not None and np.array_equal(one.rows, np.arange(12))
+    one = crossings(batch(photos, replace(CROSSINGS, scale_max=1), seed=1, step=0, first=0, count=1))
+    assert np.array_equal(one.rows, np.arange(12)) and np.array_equal(one.columns, np.arange(12))

@@ -20,7 +20,7 @@ from liif_cli.nn.grid import render_grid
 from liif_cli.nn.model import build
 from liif_cli.nn.spec import DecoderSpec, EncoderSpec, ModelSpec
 from liif_cli.train import checkpoint
-from liif_cli.train.data import Photo, Photos, batch, weighed
+from liif_cli.train.data import Crossings, Photo, Photos, batch, weighed
 from liif_cli.train.loop import Training, l1, progress, rate_factor
 from liif_cli.train.recipe import Recipe, Samples, Schedule
 
@@ -309,10 +309,11 @@ def test_two_processes_give_what_one_gives_with_twice_the_batch_each(photos: Pho
 def test_the_loss_is_the_papers_in_normalised_values(photos: Photos) -> None:
     training = Training(SMALL, photos)
     samples = batch(photos, SMALL.samples, seed=1, step=0, first=0, count=2)
-    assert samples.grid is not None and samples.rows is not None and samples.columns is not None
+    asked = samples.asked
+    assert isinstance(asked, Crossings)
     target = samples.target * 2 - 1
     with torch.no_grad():
         codes = training.model.encode(samples.low)
-        answer = render_grid(training.model, codes, samples.grid)[:, samples.rows][:, :, samples.columns]
+        answer = render_grid(training.model, codes, asked.grid)[:, asked.rows][:, :, asked.columns]
         expected = ((answer * 2 - 1) - target).abs().mean()
         assert float(l1(training.model, samples, torch.device("cpu"))) == pytest.approx(float(expected))
