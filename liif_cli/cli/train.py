@@ -326,11 +326,14 @@ def _duration(seconds: float) -> str:
 
 @contextmanager
 def _stopping() -> Iterator[list[int]]:
-    """While the block runs, Ctrl-C and what else ends a program are only noted; a second one ends it."""
+    """While the block runs, Ctrl-C and what else ends a program are only noted; a Ctrl-C after one ends it.
+
+    Only a person is impatient: `timeout`, for one, sends its signal twice at once, which cost the checkpoint.
+    """
     asked: list[int] = []
 
     def note(number: int, _: object) -> None:
-        if asked:
+        if asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         asked.append(number)
 

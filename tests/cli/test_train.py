@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from liif_cli.cli.app import main
+from liif_cli.cli.train import _stopping
 from liif_cli.train import checkpoint
 from liif_cli.train.recipe import read
 from liif_cli.train.run import Plan, Stepped, begin, go, pictures
@@ -224,6 +225,20 @@ def test_what_cannot_be_is_refused(
     run = [] if "--resume" in words else ["-o", str(tmp_path / "run")]
     assert main(["train", *(str(places.get(w, w)) for w in words), "--threads", "2", *run]) == status
     assert says in capsys.readouterr().err
+
+
+def test_a_signal_sent_twice_is_one_wish_but_a_second_ctrl_c_is_another() -> None:
+    with _stopping() as asked:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        assert asked[0] == signal.SIGTERM
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    with _stopping() as asked:
+        signal.raise_signal(signal.SIGINT)
+        assert asked == [signal.SIGINT]
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
 
 
 @pytest.mark.slow
