@@ -102,18 +102,21 @@ def smallest_side(samples: Samples) -> int:
 
 def batch(photos: Photos, samples: Samples, *, seed: int, step: int, first: int, count: int) -> Batch:
     """Samples `first` to `first + count` of a step."""
-    common = np.random.default_rng((seed, step))
-    generators = [np.random.default_rng((seed, step, index)) for index in range(first, first + count)]
+    generators = [_generator(seed, step, index) for index in range(first, first + count)]
     if samples.queries:
         return _points(photos, samples, generators)
-    scale = _scale(samples, common)
-    return _crossings(photos, samples, scale, common, generators)
+    return _crossings(photos, samples, _generator(seed, step, samples.batch), generators)
+
+
+def _generator(seed: int, step: int, stream: int) -> np.random.Generator:
+    """The random numbers of a sample of a step, by its index, or (by the next) of what all have in common."""
+    # Not (seed, step, stream): numpy fills up with zeros, so that stream 0 would be that of (seed, step).
+    return np.random.default_rng(np.random.SeedSequence((seed, step), spawn_key=(stream,)))
 
 
 def _crossings(
     photos: Photos,
     samples: Samples,
-    scale: float,
     common: np.random.Generator,
     generators: Sequence[np.random.Generator],
 ) -> Batch:
@@ -122,6 +125,7 @@ def _crossings(
     Where they cross is asked for: as cheap as a window of as many pixels (`render_block`), but every
     code of the patch has a say, and neighbouring pixels, which say much the same, are rare.
     """
+    scale = _scale(samples, common)
     pairs = [_pair(photos, samples, scale, rng) for rng in generators]
     high = torch.stack([torch.from_numpy(h) for h, _ in pairs])
     low = torch.stack([low for _, low in pairs])

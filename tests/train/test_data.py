@@ -195,3 +195,14 @@ def test_rows_and_columns_are_asked_for_once_and_all_over_the_patch(photos: Phot
 def test_a_patch_with_few_pixels_is_asked_for_whole(photos: Photos) -> None:
     one = crossings(batch(photos, replace(CROSSINGS, scale_max=1), seed=1, step=0, first=0, count=1))
     assert np.array_equal(one.rows, np.arange(12)) and np.array_equal(one.columns, np.arange(12))
+
+
+def test_what_samples_have_in_common_does_not_decide_which_pictures_they_show() -> None:
+    dark, light = (Photo(name=n, pixels=np.full((80, 80, 3), v, np.uint8)) for n, v in (("d", 0), ("l", 255)))
+    photos = weighed([dark, light], {})
+    steps = [batch(photos, CROSSINGS, seed=1, step=step, first=0, count=6) for step in range(200)]
+    factor = [crossings(one).grid.out_height for one in steps]
+    for sample in range(6):
+        is_light = [float(one.low[sample].mean()) > 0.5 for one in steps]
+        # of 200 pairs that have nothing to do with each other, one in a thousand is above 0.23
+        assert abs(np.corrcoef(factor, is_light)[0, 1]) < 0.23
