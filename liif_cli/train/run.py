@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -222,8 +224,16 @@ def estimate(plan: Plan, train: Sequence[Source]) -> Estimate:
 
 
 def go(plan: Plan, given: Pictures, *, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
-    """Train until the recipe's end, or until `stop()` says so; either way a checkpoint is written last."""
+    """Train until the recipe's end, or until `stop()` says so; either way a checkpoint is written last.
+
+    Raises TrainingError if another process is at this run: they would write over each other's work.
+    """
     training = _training(plan, given.train)
+    with _alone(plan.folder) if training.first_process else nullcontext():
+        yield from _go(training, plan, given, stop)
+
+
+def _go(training: Training, plan: Plan, given: Pictures, stop: Callable[[], bool]) -> Iterator[Event]:
     yield from _start(training, plan)
     first = training.first_process
     if first:
@@ -265,6 +275,29 @@ def go(plan: Plan, given: Pictures, *, stop: Callable[[], bool] = lambda: False)
         yield _judge(training, plan, given.judged_by, log)
         yield _save(training, plan.folder)
         log.close()
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a run's folder, until the block ends or the process dies, however it dies."""
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such locks
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise TrainingError(
+                f"{folder}: another process is at this run", hint="stop it first, or begin another run"
+            ) from error
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _training(plan: Plan, kept: Kept) -> Training:

@@ -119,6 +119,21 @@ def test_stopped_in_the_middle_and_resumed_is_the_same_as_not_stopped(
     assert all(np.array_equal(ends[1][0][n], t) for n, t in ends[0][0].items())
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no locks on folders there")
+def test_two_processes_do_not_go_on_with_one_run(
+    data: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    plan = Plan(recipe=read(recipe), data=data, val=None, folder=run, device="cpu", shards=2)
+    begin(plan)
+    first = go(plan, pictures(plan))
+    next(first)
+    assert main(command("--resume", run)) == 1
+    assert f"{run}: another process is at this run" in capsys.readouterr().err
+    list(first)
+    assert main(command("--resume", run, "--steps", 7)) == 0
+
+
 def test_a_finished_run_goes_on_when_it_is_given_more_steps(
     data: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
