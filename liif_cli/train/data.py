@@ -76,11 +76,13 @@ class Batch:
     low:    (B, 3, p, p) input, values 0 to 1, rounded to 8 bits as a file would have it.
     asked:  crossings, the same for all samples, or points, for each its own.
     target: (B, n, m, 3) of crossings, (B, N, 3) of points; values 0 to 1.
+    taught: the targets are a teacher's answers, not the pictures.
     """
 
     low: Tensor
     asked: Crossings | Points
     target: Tensor
+    taught: bool = False
 
 
 def weighed(photos: Sequence[Photo], shares: dict[str, float] | Samples) -> Photos:

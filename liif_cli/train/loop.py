@@ -13,13 +13,13 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from liif_cli.engine.device import keep_freed_memory
+from liif_cli.engine.device import free_bytes, keep_freed_memory
 from liif_cli.errors import TrainingError
 from liif_cli.nn.decoders import Codes
 from liif_cli.nn.grid import prepare, render_block
@@ -86,6 +86,8 @@ class Training:
             teacher.requires_grad_(False).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._optimiser = Optimiser(self.model, recipe.schedule)
         self._good: dict[str, Tensor] | None = None
+        self._kept: dict[tuple[int, int], Batch] = {}  # what comes again, by step of the round and shard
+        self.round_bytes = 0  # what all of it will take, known after the first step
 
     def start_from(self, tensors: dict[str, Tensor]) -> list[str]:
         """Take over the tensors that fit (`init`); returns the names of those that start at random."""
@@ -187,6 +189,7 @@ class Training:
             )
         self._restore(self._good)
         self.salt += 1
+        self._kept.clear()
 
     def _gradients(self, pool: ThreadPoolExecutor) -> tuple[float, dict[str, Tensor]]:
         """Mean loss and mean gradient over the samples of this step, of all shards and processes."""
@@ -209,13 +212,59 @@ class Training:
         self, start: int, size: int, names: Sequence[str], frozen: bool
     ) -> tuple[Tensor, Sequence[Tensor]]:
         """Loss and gradients of `size` samples of this step."""
-        recipe = self.recipe
-        seed = recipe.schedule.seed + (self.salt << 32)
-        samples = batch(self._photos, recipe.samples, seed=seed, step=self.step, first=start, count=size)
         parameters = dict(self.model.named_parameters())
         with self._autocast():
-            loss = l1(self.model, samples, self._device, frozen=frozen, teacher=self._teacher)
+            given = self._given(start, size)
+            low = given.low.to(self._device, memory_format=torch.channels_last)
+            with torch.no_grad() if frozen else nullcontext():
+                codes = self.model.encode(low)
+            if self._teacher is not None and not given.taught:
+                given = self._taught(given, low, codes if frozen else None)
+                self._keep(given, start)
+            loss = l1(self.model, codes, given)
         return loss.detach(), torch.autograd.grad(loss, [parameters[n] for n in names])
+
+    def _given(self, start: int, size: int) -> Batch:
+        """What this step sees, as the pictures or an earlier round have it."""
+        samples, schedule = self.recipe.samples, self.recipe.schedule
+        step = self._step_of_round
+        if (step, start) in self._kept:
+            return self._kept[step, start]
+        seed = schedule.seed + (self.salt << 32)
+        given = batch(self._photos, samples, seed=seed, step=step, first=start, count=size)
+        if self._teacher is None:
+            self._keep(given, start)
+        return given
+
+    def _taught(self, given: Batch, low: Tensor, codes: Codes | None) -> Batch:
+        """The same with the teacher's answers as targets. codes: those of a model whose encoder is frozen."""
+        assert self._teacher is not None
+        with torch.no_grad():
+            # A decoder that is fitted to its teacher's encoder: the codes are there already.
+            if codes is None or not _same_weights(self.model.encoder, self._teacher.encoder):
+                codes = self._teacher.encode(low)
+            answer = asked(self._teacher, codes, given).float()
+        return replace(given, target=answer.cpu(), taught=True)
+
+    @property
+    def _step_of_round(self) -> int:
+        repeat = self.recipe.samples.repeat
+        return self.step % repeat if repeat else self.step
+
+    def _keep(self, given: Batch, start: int) -> None:
+        """Keep what comes again. Raises TrainingError where all of it would not find room."""
+        repeat = self.recipe.samples.repeat
+        if not repeat:
+            return
+        if not self.round_bytes:
+            self.round_bytes = repeat * self._shards * (given.low.nbytes + given.target.nbytes)
+            if self.round_bytes > free_bytes() // 2:
+                raise TrainingError(
+                    f"what {repeat} steps see takes {self.round_bytes / 1e9:.1f} GB, "
+                    "more than half of what is free",
+                    hint="lower samples.repeat",
+                )
+        self._kept[self._step_of_round, start] = given
 
     def _common(self, seconds: float) -> float:
         """The first process's clock counts for all: their schedules must not drift apart."""
@@ -237,36 +286,18 @@ class Training:
         torch._foreach_lerp_(list(self.mean.parameters()), list(self.model.parameters()), 1 - decay)
 
 
-def l1(
-    model: Model,
-    samples: Batch,
-    device: torch.device,
-    *,
-    frozen: bool = False,
-    teacher: Model | None = None,
-) -> Tensor:
-    """Mean absolute error over a batch, in the paper's normalised values (twice that of 0 to 1).
-
-    frozen: the encoder gets no gradient. teacher: what is asked of the model is asked of it, as the target.
-    """
-    low = samples.low.to(device, memory_format=torch.channels_last)
-    with torch.no_grad() if frozen else nullcontext():
-        codes = model.encode(low)
-    target = samples.target.to(device)
-    if teacher is not None:
-        with torch.no_grad():
-            # A decoder that is fitted to its teacher's encoder: the codes are there already.
-            shared = frozen and _same_weights(model.encoder, teacher.encoder)
-            target = _asked(teacher, codes if shared else teacher.encode(low), samples).float()
-    return 2 * (_asked(model, codes, samples).float() - target).abs().mean()
+def l1(model: Model, codes: Codes, given: Batch) -> Tensor:
+    """Mean absolute error over a batch, in the paper's normalised values (twice that of 0 to 1)."""
+    target = given.target.to(codes.feat.device)
+    return 2 * (asked(model, codes, given).float() - target).abs().mean()
 
 
-def _asked(model: Model, codes: Codes, samples: Batch) -> Tensor:
+def asked(model: Model, codes: Codes, given: Batch) -> Tensor:
     """The model's answer to what a batch asks for."""
-    asked = samples.asked
-    if isinstance(asked, Points):
-        return model.query(codes, asked.points, asked.cells)
-    return render_block(prepare(model, codes, asked.grid), asked.rows, asked.columns)
+    what = given.asked
+    if isinstance(what, Points):
+        return model.query(codes, what.points, what.cells)
+    return render_block(prepare(model, codes, what.grid), what.rows, what.columns)
 
 
 def _same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:

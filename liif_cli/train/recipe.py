@@ -39,6 +39,8 @@ class Samples:
     reduce_max: each picture is also kept reduced by random factors up to this; `copies` of them.
     degrade:    `none`, or `photo`: what cameras and the web do to pictures (train/degrade.py).
     flips:      random flips and transpositions.
+    repeat:     after so many steps the same samples come again (0: never). What a step was given is kept
+                in memory, with the teacher's answers, which can cost more than the rest of the step.
     shares:     glob -> weight: how much more often pictures of that name (below the data folder) are
                 drawn than their pixels alone would have it.
     """
@@ -58,6 +60,7 @@ class Samples:
     copies: int = 1
     degrade: Literal["none", "photo"] = "none"
     flips: bool = True
+    repeat: int = 0
     shares: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -72,6 +75,7 @@ class Samples:
         _within("detail", self.detail, 1, 100)
         _within("reduce_max", self.reduce_max, 1, 16)
         _within("copies", self.copies, 1, 16)
+        _within("repeat", self.repeat, 0, 10**6)
 
 
 @dataclass(frozen=True, kw_only=True)

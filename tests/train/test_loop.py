@@ -17,10 +17,10 @@ import torch
 from liif_cli.errors import TrainingError
 from liif_cli.nn.decoders import Codes
 from liif_cli.nn.grid import render_grid
-from liif_cli.nn.model import build
+from liif_cli.nn.model import Model, build
 from liif_cli.nn.spec import DecoderSpec, EncoderSpec, ModelSpec
 from liif_cli.train import checkpoint
-from liif_cli.train.data import Crossings, Photo, Photos, batch, weighed
+from liif_cli.train.data import Batch, Crossings, Photo, Photos, batch, weighed
 from liif_cli.train.loop import Training, l1, progress, rate_factor
 from liif_cli.train.recipe import Recipe, Samples, Schedule
 
@@ -157,6 +157,45 @@ def test_a_teacher_shares_the_codes_of_a_frozen_encoder_that_is_its_own(
     apart.start_from({n: t for n, t in teacher.state_dict().items() if n.startswith("encoder.")})
     monkeypatch.setattr("liif_cli.train.loop._same_weights", lambda one, other: False)
     assert run(apart) == together
+
+
+@pytest.mark.parametrize("teacher", [None, build(SMALL.model, seed=7)], ids=["pictures", "taught"])
+def test_samples_come_again_and_nothing_of_them_is_made_twice(
+    photos: Photos, monkeypatch: pytest.MonkeyPatch, teacher: Model | None
+) -> None:
+    still = replace(SMALL.schedule, steps=7, rate=0.0)
+    recipe = replace(SMALL, samples=replace(SMALL.samples, repeat=3), schedule=still)
+    made = []
+
+    def counted(*args: object, **kwargs: object) -> Batch:
+        made.append((kwargs["step"], kwargs["first"]))
+        return batch(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("liif_cli.train.loop.batch", counted)
+    losses = run(Training(recipe, photos, shards=2, teacher=teacher))
+    assert losses[:3] == losses[3:6] and losses[0] == losses[6]
+    assert len(set(losses)) == 3
+    assert sorted(made) == [(step, first) for step in range(3) for first in (0, 2)]
+
+
+@pytest.mark.parametrize("at", [2, 7])
+def test_law_7_holds_where_samples_come_again(photos: Photos, at: int) -> None:
+    recipe = replace(SMALL, samples=replace(SMALL.samples, repeat=5))
+    whole, first, second = (
+        Training(recipe, photos, shards=2, teacher=build(SMALL.model, seed=7)) for _ in range(3)
+    )
+    losses = run(whole)
+    begun = run(first, at)
+    second.load(*first.state())
+    assert begun + run(second) == losses
+    assert equal(second, whole)
+
+
+def test_more_than_memory_holds_is_not_begun(photos: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("liif_cli.train.loop.free_bytes", lambda: 100_000)
+    with pytest.raises(TrainingError, match="what 9 steps see takes"):
+        run(Training(replace(SMALL, samples=replace(SMALL.samples, repeat=9)), photos))
+    run(Training(replace(SMALL, samples=replace(SMALL.samples, repeat=3)), photos))
 
 
 def test_weights_that_fit_are_taken_over_and_the_rest_named(photos: Photos) -> None:
@@ -316,4 +355,4 @@ def test_the_loss_is_the_papers_in_normalised_values(photos: Photos) -> None:
         codes = training.model.encode(samples.low)
         answer = render_grid(training.model, codes, asked.grid)[:, asked.rows][:, :, asked.columns]
         expected = ((answer * 2 - 1) - target).abs().mean()
-        assert float(l1(training.model, samples, torch.device("cpu"))) == pytest.approx(float(expected))
+        assert float(l1(training.model, codes, samples)) == pytest.approx(float(expected))
