@@ -15,7 +15,7 @@ def photo(low: Tensor, scale: float, rng: np.random.Generator) -> Tensor:
 
     Each is drawn anew, and each is absent now and then, so that clean pictures stay clean. A large
     `scale` magnifies every fault, and pictures that need it are small and much recompressed: blur and
-    noise grow with its square root, which is our choice, tried on camera JPEGs.
+    noise grow with its square root, which is our choice.
     """
     from PIL import Image
 
