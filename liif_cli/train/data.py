@@ -76,13 +76,11 @@ class Batch:
     low:    (B, 3, p, p) input, values 0 to 1, rounded to 8 bits as a file would have it.
     asked:  crossings, the same for all samples, or points, for each its own.
     target: (B, n, m, 3) of crossings, (B, N, 3) of points; values 0 to 1.
-    taught: the targets are a teacher's answers, not the pictures.
     """
 
     low: Tensor
     asked: Crossings | Points
     target: Tensor
-    taught: bool = False
 
 
 def weighed(photos: Sequence[Photo], shares: dict[str, float] | Samples) -> Photos:
@@ -100,6 +98,15 @@ def weighed(photos: Sequence[Photo], shares: dict[str, float] | Samples) -> Phot
 def smallest_side(samples: Samples) -> int:
     """Side in pixels that a picture needs for one sample."""
     return samples.patch_px if samples.pairs != "reduce" else round(samples.patch_px * samples.scale_max)
+
+
+def round_bytes(samples: Samples) -> int:
+    """Memory that the inputs and targets of `repeat` steps take, in bytes.
+
+    Less at factors so small that a patch has fewer pixels than `lines`.
+    """
+    low, point = samples.patch_px**2 * 3 * 4, 3 * 4 + (2 * 8 if samples.queries else 0)
+    return samples.repeat * samples.batch * (low + (samples.queries or samples.lines**2) * point)
 
 
 def batch(photos: Photos, samples: Samples, *, seed: int, step: int, first: int, count: int) -> Batch:

@@ -25,7 +25,7 @@ from liif_cli.nn.decoders import Codes
 from liif_cli.nn.grid import prepare, render_block
 from liif_cli.nn.model import Model, build
 from liif_cli.train import checkpoint
-from liif_cli.train.data import Batch, Photos, Points, batch
+from liif_cli.train.data import Batch, Photos, Points, batch, round_bytes
 from liif_cli.train.optimiser import Optimiser
 from liif_cli.train.recipe import Recipe, Schedule
 
@@ -75,6 +75,13 @@ class Training:
                 f"a batch of {recipe.samples.batch} cannot be shared by {workers} workers",
                 hint=f"--batch {math.ceil(recipe.samples.batch / workers) * workers}",
             )
+        needed = round_bytes(recipe.samples)
+        if needed > free_bytes() // 2:
+            raise TrainingError(
+                f"what {recipe.samples.repeat} steps see takes {needed / 1e9:.1f} GB, "
+                "more than half of what is free",
+                hint="lower samples.repeat",
+            )
         self._shards = shards
         keep_freed_memory()
         model = build(recipe.model, seed=recipe.schedule.seed)
@@ -86,8 +93,7 @@ class Training:
             teacher.requires_grad_(False).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._optimiser = Optimiser(self.model, recipe.schedule)
         self._good: dict[str, Tensor] | None = None
-        self._kept: dict[tuple[int, int], Batch] = {}  # what comes again, by step of the round and shard
-        self.round_bytes = 0  # what all of it will take, known after the first step
+        self._kept: dict[tuple[int, int], Batch] = {}  # what comes again, by step and first sample
 
     def start_from(self, tensors: dict[str, Tensor]) -> list[str]:
         """Take over the tensors that fit (`init`); returns the names of those that start at random."""
@@ -213,28 +219,21 @@ class Training:
     ) -> tuple[Tensor, Sequence[Tensor]]:
         """Loss and gradients of `size` samples of this step."""
         parameters = dict(self.model.named_parameters())
+        samples, schedule = self.recipe.samples, self.recipe.schedule
+        step = self.step % samples.repeat if samples.repeat else self.step
+        known = self._kept.get((step, start))
+        seed = schedule.seed + (self.salt << 32)
+        given = known or batch(self._photos, samples, seed=seed, step=step, first=start, count=size)
         with self._autocast():
-            given = self._given(start, size)
             low = given.low.to(self._device, memory_format=torch.channels_last)
             with torch.no_grad() if frozen else nullcontext():
                 codes = self.model.encode(low)
-            if self._teacher is not None and not given.taught:
+            if known is None and self._teacher is not None:
                 given = self._taught(given, low, codes if frozen else None)
-                self._keep(given, start)
+            if known is None and samples.repeat:
+                self._kept[step, start] = replace(given, target=given.target.cpu())
             loss = l1(self.model, codes, given)
         return loss.detach(), torch.autograd.grad(loss, [parameters[n] for n in names])
-
-    def _given(self, start: int, size: int) -> Batch:
-        """What this step sees, as the pictures or an earlier round have it."""
-        samples, schedule = self.recipe.samples, self.recipe.schedule
-        step = self._step_of_round
-        if (step, start) in self._kept:
-            return self._kept[step, start]
-        seed = schedule.seed + (self.salt << 32)
-        given = batch(self._photos, samples, seed=seed, step=step, first=start, count=size)
-        if self._teacher is None:
-            self._keep(given, start)
-        return given
 
     def _taught(self, given: Batch, low: Tensor, codes: Codes | None) -> Batch:
         """The same with the teacher's answers as targets. codes: those of a model whose encoder is frozen."""
@@ -243,28 +242,7 @@ class Training:
             # A decoder that is fitted to its teacher's encoder: the codes are there already.
             if codes is None or not _same_weights(self.model.encoder, self._teacher.encoder):
                 codes = self._teacher.encode(low)
-            answer = asked(self._teacher, codes, given).float()
-        return replace(given, target=answer.cpu(), taught=True)
-
-    @property
-    def _step_of_round(self) -> int:
-        repeat = self.recipe.samples.repeat
-        return self.step % repeat if repeat else self.step
-
-    def _keep(self, given: Batch, start: int) -> None:
-        """Keep what comes again. Raises TrainingError where all of it would not find room."""
-        repeat = self.recipe.samples.repeat
-        if not repeat:
-            return
-        if not self.round_bytes:
-            self.round_bytes = repeat * self._shards * (given.low.nbytes + given.target.nbytes)
-            if self.round_bytes > free_bytes() // 2:
-                raise TrainingError(
-                    f"what {repeat} steps see takes {self.round_bytes / 1e9:.1f} GB, "
-                    "more than half of what is free",
-                    hint="lower samples.repeat",
-                )
-        self._kept[self._step_of_round, start] = given
+            return replace(given, target=asked(self._teacher, codes, given).float())
 
     def _common(self, seconds: float) -> float:
         """The first process's clock counts for all: their schedules must not drift apart."""

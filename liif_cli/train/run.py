@@ -29,7 +29,7 @@ from liif_cli.image.picture import Picture
 from liif_cli.image.write import write
 from liif_cli.nn.model import restore
 from liif_cli.train import checkpoint, recipe
-from liif_cli.train.data import smallest_side, weighed
+from liif_cli.train.data import round_bytes, smallest_side, weighed
 from liif_cli.train.folder import Kept, Source, find, load, split
 from liif_cli.train.judge import HeldOut, held_out, judge, sheet
 from liif_cli.train.loop import Step, Training
@@ -217,7 +217,7 @@ def estimate(plan: Plan, train: Sequence[Source]) -> Estimate:
     )
     pixels = sum(photo.pixels.nbytes for photo in some.photos) / min(8, len(train)) * len(train)
     return Estimate(
-        memory_bytes=int(pixels) + _resident_bytes() + training.round_bytes,
+        memory_bytes=int(pixels) + _resident_bytes() + round_bytes(samples),
         step_s=step_s,
         run_s=min(lengths) * (1 + _JUDGING_SHARE),
     )

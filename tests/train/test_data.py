@@ -18,6 +18,7 @@ from liif_cli.train.data import (
     Points,
     batch,
     reduced,
+    round_bytes,
     smallest_side,
     to_bytes,
     weighed,
@@ -206,3 +207,15 @@ def test_what_samples_have_in_common_does_not_decide_which_pictures_they_show() 
         is_light = [float(one.low[sample].mean()) > 0.5 for one in steps]
         # of 200 pairs that have nothing to do with each other, one in a thousand is above 0.23
         assert abs(np.corrcoef(factor, is_light)[0, 1]) < 0.23
+
+
+@pytest.mark.parametrize("samples", [CROSSINGS, POINTS, SIZES], ids=["crossings", "points", "sizes"])
+def test_a_round_takes_no_more_memory_than_is_said(photos: Photos, samples: Samples) -> None:
+    taken = 0
+    for step in range(9):
+        one = batch(photos, samples, seed=1, step=step, first=0, count=samples.batch)
+        points = one.asked.points.nbytes if isinstance(one.asked, Points) else 0
+        taken += one.low.nbytes + one.target.nbytes + points
+    said = round_bytes(replace(samples, repeat=9))
+    assert 0.8 * said < taken <= said
+    assert round_bytes(samples) == 0

@@ -21,7 +21,7 @@ from liif_cli.nn.model import Model, build
 from liif_cli.nn.spec import DecoderSpec, EncoderSpec, ModelSpec
 from liif_cli.train import checkpoint
 from liif_cli.train.data import Batch, Crossings, Photo, Photos, batch, weighed
-from liif_cli.train.loop import Training, l1, progress, rate_factor
+from liif_cli.train.loop import Training, asked, l1, progress, rate_factor
 from liif_cli.train.recipe import Recipe, Samples, Schedule
 
 HEAD = "encoder.head.weight"
@@ -171,11 +171,20 @@ def test_samples_come_again_and_nothing_of_them_is_made_twice(
         made.append((kwargs["step"], kwargs["first"]))
         return batch(*args, **kwargs)  # type: ignore[arg-type]
 
+    answered = []
+
+    def answering(*args: object) -> torch.Tensor:
+        answered.append(args[0] is teacher)
+        return asked(*args)  # type: ignore[arg-type]
+
     monkeypatch.setattr("liif_cli.train.loop.batch", counted)
+    monkeypatch.setattr("liif_cli.train.loop.asked", answering)
     losses = run(Training(recipe, photos, shards=2, teacher=teacher))
     assert losses[:3] == losses[3:6] and losses[0] == losses[6]
     assert len(set(losses)) == 3
     assert sorted(made) == [(step, first) for step in range(3) for first in (0, 2)]
+    assert answered.count(True) == (6 if teacher else 0)
+    assert answered.count(False) == 14
 
 
 @pytest.mark.parametrize("at", [2, 7])
@@ -348,11 +357,12 @@ def test_two_processes_give_what_one_gives_with_twice_the_batch_each(photos: Pho
 def test_the_loss_is_the_papers_in_normalised_values(photos: Photos) -> None:
     training = Training(SMALL, photos)
     samples = batch(photos, SMALL.samples, seed=1, step=0, first=0, count=2)
-    asked = samples.asked
-    assert isinstance(asked, Crossings)
+    crossings = samples.asked
+    assert isinstance(crossings, Crossings)
     target = samples.target * 2 - 1
     with torch.no_grad():
         codes = training.model.encode(samples.low)
-        answer = render_grid(training.model, codes, asked.grid)[:, asked.rows][:, :, asked.columns]
+        whole = render_grid(training.model, codes, crossings.grid)
+        answer = whole[:, crossings.rows][:, :, crossings.columns]
         expected = ((answer * 2 - 1) - target).abs().mean()
         assert float(l1(training.model, codes, samples)) == pytest.approx(float(expected))

@@ -43,4 +43,6 @@ def _middle(picture: Image.Image) -> Image.Image:
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit("usage: python recompress.py PICTURES OUT")
+    if Path(sys.argv[2]).exists():
+        sys.exit(f"{sys.argv[2]}: is there already")
     print(f"{recompress(Path(sys.argv[1]), Path(sys.argv[2]))} pictures")
