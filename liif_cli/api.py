@@ -170,8 +170,11 @@ class Upscaler:
             tile_px=self.options.tile_px,
         )
 
-    def estimate(self, header: Header, target: Target, *, bits: int = 8) -> Estimate:
-        """What enlarging such a picture takes, before any of it is read."""
+    def estimate(self, header: Header, target: Target, *, bits: int = 8, writer_bytes: int = 0) -> Estimate:
+        """What enlarging such a picture takes, before any of it is read.
+
+        writer_bytes: what is held by who takes the result, see `image.formats.writer_bytes`.
+        """
         layout = target.layout(header.width, header.height)
         alpha = header.alpha and self.options.alpha == "model"
         blank = np.zeros((1, 1, header.channels), np.uint8)
@@ -179,12 +182,13 @@ class Upscaler:
         model, how = self._way(bits)
         load = load_of(like, model, how)
         given = header.width * header.height * (header.channels + header.alpha) * header.bits // 8
-        found = self.plan(layout, load, self.placement.budget_bytes, given)
+        held = given + writer_bytes
+        found = self.plan(layout, load, self.placement.budget_bytes, held)
         if found is None:
-            return Estimate(tiles=0, peak_bytes=given, seconds=0.0)
+            return Estimate(tiles=0, peak_bytes=held, seconds=0.0)
         encode_s, render_s = self._speed(bits)
         seconds = found.encoded_px * encode_s + found.rendered_px * render_s
-        return Estimate(tiles=found.tiles, peak_bytes=given + found.peak_bytes, seconds=seconds)
+        return Estimate(tiles=found.tiles, peak_bytes=held + found.peak_bytes, seconds=seconds)
 
     def _way(self, bits: int | None) -> tuple[Model, Rendering]:
         # Beyond 8 bits float32 is worth its time, unless the user has said otherwise.

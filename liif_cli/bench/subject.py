@@ -16,6 +16,7 @@ import torch
 from liif_cli.api import Enlargement, Upscaler
 from liif_cli.bench.results import Case, Split, Way
 from liif_cli.engine.device import WORDS, place
+from liif_cli.image import formats
 from liif_cli.image.bands import Canvas, Encoding, open_bands
 from liif_cli.image.isolate import Reader
 from liif_cli.nn.model import Model, restore
@@ -82,8 +83,9 @@ class Subject:
         start = perf_counter()
         given = self.reader.read(source)
         ready = perf_counter()
-        job = self.upscaler.prepare(given, case.target)
         width, height = case.out_size
+        writer = formats.writer_bytes("png", width=width, height=height, channels=given.channels)
+        job = self.upscaler.prepare(given, case.target, held_bytes=given.pixels.nbytes + writer)
         canvas = Canvas(width=width, height=height, channels=job.channels)
         waits = [(ready, perf_counter())]
         with (

@@ -400,7 +400,7 @@ def _estimated(jobs: Sequence[Job], how: _How, say: _Say, stack: ExitStack) -> I
         if job.through:
             yield job.result("planned")
             continue
-        found = upscaler.estimate(job.header, job.target, bits=job.bits)
+        found = upscaler.estimate(job.header, job.target, bits=job.bits, writer_bytes=job.writer_bytes)
         yield job.result(
             "planned",
             model=upscaler.name,

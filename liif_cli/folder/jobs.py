@@ -104,6 +104,12 @@ class Job:
     through: bool = False
     notes: tuple[str, ...] = ()
 
+    @property
+    def writer_bytes(self) -> int:
+        """What writing its result holds beside the computation."""
+        layout, channels = self.layout, self.header.channels + self.header.alpha
+        return formats.writer_bytes(self.format, width=layout.width, height=layout.height, channels=channels)
+
     def result(self, status: Status, **more: Any) -> Result:
         """How it ended, with what is known beforehand."""
         layout = self.layout

@@ -26,18 +26,15 @@ from liif_cli.engine.render import Stopped
 from liif_cli.engine.target import Box
 from liif_cli.errors import DeviceError, GateError, LiifError, PictureError
 from liif_cli.folder.jobs import Job, Result, Saving
-from liif_cli.image import colour, formats
+from liif_cli.image import colour
 from liif_cli.image.alpha import flatten
 from liif_cli.image.bands import Canvas, Encoding, Tags, open_bands
 from liif_cli.image.isolate import Reader
-from liif_cli.image.picture import Picture
 from liif_cli.image.whole import sweep, whole
 from liif_cli.image.write import write
 
 Array = npt.NDArray[Any]
 
-# What a writer that streams holds beside the bands: compressor, pipe, the rows libvips keeps.
-_WRITER_BYTES = 32 << 20
 # Side of a window that `--verify` computes again.
 _VERIFIED_PX = 96
 
@@ -154,7 +151,8 @@ def _enlarged(
     elif saving.icc == "keep":
         picture, said = colour.for_format(picture, job.format)
         notes += said
-    held = _held_bytes(picture, job)
+    given = picture.pixels.nbytes + (0 if picture.alpha is None else picture.alpha.nbytes)
+    held = given + job.writer_bytes
     enlargement = seat.upscaler.prepare(
         picture,
         job.target,
@@ -215,15 +213,6 @@ def _write(
             samples.keep(band)
             advance(job, len(band.pixels) * layout.width)
         return opened.notes
-
-
-def _held_bytes(picture: Picture, job: Job) -> int:
-    """What lies in memory beside the computation: the picture, and what the writer keeps."""
-    given = picture.pixels.nbytes + (0 if picture.alpha is None else picture.alpha.nbytes)
-    if formats.named(job.format).streams:
-        return given + _WRITER_BYTES
-    # All samples of the result, the encoder's planes and its output.
-    return given + job.layout.width * job.layout.height * (picture.channels + job.header.alpha) * 3
 
 
 def _shrinking(enlargement: Enlargement) -> tuple[str, ...]:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from liif_cli.errors import PictureError, UsageError, nearest
 
+# What a writer that streams holds: compressor, pipe, the rows libvips keeps.
+_STREAM_BYTES = 32 << 20
+
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
@@ -170,7 +173,7 @@ def _why_not(
     if pyramid and not format.pyramid:
         return "a pyramid is asked for"
     if budget_bytes is not None and not format.streams:
-        needed = width * height * (4 if alpha else 3) * 3  # samples, the encoder's planes and its output
+        needed = writer_bytes(format, width=width, height=height, channels=4 if alpha else 3)
         if needed > budget_bytes:
             return f"it needs {needed / 1e9:.1f} GB at once for {width}x{height} pixels"
     return ""
@@ -179,6 +182,14 @@ def _why_not(
 def keeps_grey(format: str, *, alpha: bool) -> bool:
     """Whether grey stays one channel in it: the others write it as RGB."""
     return format != "webp" and not (format == "avif" and alpha)
+
+
+def writer_bytes(format: Format | str, *, width: int, height: int, channels: int) -> int:
+    """What writing a picture holds beside the bands it is given; `channels` counts alpha."""
+    format = named(format) if isinstance(format, str) else format
+    if format.streams:
+        return _STREAM_BYTES
+    return width * height * channels * 3  # all samples, the encoder's planes and its output
 
 
 def likely_bytes(format: Format | str, *, width: int, height: int, channels: int, bits: int = 8) -> int:

@@ -18,6 +18,7 @@ from liif_cli.bench.subject import Setup, Subject, overlap
 from liif_cli.engine.options import Options
 from liif_cli.errors import DeviceError, WeightsError
 from liif_cli.evaluate.protocol import Scale
+from liif_cli.image.formats import writer_bytes
 from liif_cli.image.read import read
 from liif_cli.image.write import write
 
@@ -38,6 +39,21 @@ def test_a_run_writes_the_picture_that_upscale_makes(subject: Subject, files: tu
     subject.run(*files, CASE)
     asked = subject.upscaler.upscale(picture(*CASE.in_size), CASE.target)
     assert np.array_equal(read(files[1]).pixels, asked.pixels)
+
+
+def test_the_picture_and_its_writer_count_into_the_budget(
+    subject: Subject, files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare, held = subject.upscaler.prepare, []
+
+    def kept(*args: Any, held_bytes: int, **kwargs: Any) -> Any:
+        held.append(held_bytes)
+        return prepare(*args, held_bytes=held_bytes, **kwargs)
+
+    monkeypatch.setattr(subject.upscaler, "prepare", kept)
+    subject.run(*files, CASE)
+    width, height = CASE.in_size
+    assert held == [width * height * 3 + writer_bytes("png", width=1, height=1, channels=3)]
 
 
 def test_the_parts_of_a_run_are_the_run(subject: Subject, files: tuple[Path, Path]) -> None:

@@ -356,6 +356,14 @@ def test_a_dry_run_tells_and_writes_nothing(liif: Liif, capsys: Captured, here: 
     assert listed(here) == ["a.png"]
 
 
+@pytest.mark.parametrize("format", ["png", "webp"])
+def test_a_dry_run_plans_what_is_then_done(liif: Liif, capsys: Captured, format: str) -> None:
+    asked = ("a.png", "-s", "4", "-f", format, "-o", "out/", "--json")
+    assert liif(*asked, "--dry-run") == liif(*asked) == 0
+    planned, _, done, _ = lines(capsys.readouterr().out)
+    assert (planned["tiles"], planned["peak_bytes"]) == (done["tiles"], done["peak_bytes"])
+
+
 def test_quiet_says_nothing_and_verbose_says_more(liif: Liif, capsys: Captured) -> None:
     assert liif("a.png", "-q") == 0
     said = capsys.readouterr()
