@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from liif_cli.nn.coords import Floats, Grid, Whole
 from liif_cli.train.degrade import photo
-from liif_cli.train.recipe import Samples
+from liif_cli.train.recipe import Recipe, Samples
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -100,12 +100,14 @@ def smallest_side(samples: Samples) -> int:
     return samples.patch_px if samples.pairs != "reduce" else round(samples.patch_px * samples.scale_max)
 
 
-def round_bytes(samples: Samples) -> int:
-    """Memory that the inputs and targets of `repeat` steps take, in bytes.
+def round_bytes(recipe: Recipe) -> int:
+    """Memory that the inputs and targets of `repeat` steps take, in bytes, and the codes of a frozen encoder.
 
     Less at factors so small that a patch has fewer pixels than `lines`.
     """
-    low, point = samples.patch_px**2 * 3 * 4, 3 * 4 + (2 * 8 if samples.queries else 0)
+    samples = recipe.samples
+    codes = recipe.model.encoder.width + 3 if recipe.schedule.frozen_steps else 0
+    low, point = samples.patch_px**2 * (3 + codes) * 4, 3 * 4 + (2 * 8 if samples.queries else 0)
     return samples.repeat * samples.batch * (low + (samples.queries or samples.lines**2) * point)
 
 

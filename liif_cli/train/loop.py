@@ -33,6 +33,14 @@ _BAD_STEPS = 10  # so many steps without a finite gradient, and the run goes bac
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Kept:
+    """What comes again. codes: only while the encoder is frozen, and they stay the same."""
+
+    given: Batch
+    codes: Codes | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Step:
     """One step that was made: its number (from 1), mean loss, rate, and whether it was skipped."""
 
@@ -75,7 +83,7 @@ class Training:
                 f"a batch of {recipe.samples.batch} cannot be shared by {workers} workers",
                 hint=f"--batch {math.ceil(recipe.samples.batch / workers) * workers}",
             )
-        needed = round_bytes(recipe.samples)
+        needed = round_bytes(recipe)
         if needed > free_bytes() // 2:
             raise TrainingError(
                 f"what {recipe.samples.repeat} steps see takes {needed / 1e9:.1f} GB, "
@@ -93,7 +101,7 @@ class Training:
             teacher.requires_grad_(False).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._optimiser = Optimiser(self.model, recipe.schedule)
         self._good: dict[str, Tensor] | None = None
-        self._kept: dict[tuple[int, int], Batch] = {}  # what comes again, by step and first sample
+        self._kept: dict[tuple[int, int], _Kept] = {}  # by step and first sample
 
     def start_from(self, tensors: dict[str, Tensor]) -> list[str]:
         """Take over the tensors that fit (`init`); returns the names of those that start at random."""
@@ -223,15 +231,24 @@ class Training:
         step = self.step % samples.repeat if samples.repeat else self.step
         known = self._kept.get((step, start))
         seed = schedule.seed + (self.salt << 32)
-        given = known or batch(self._photos, samples, seed=seed, step=step, first=start, count=size)
+        if known:
+            given = known.given
+        else:
+            given = batch(self._photos, samples, seed=seed, step=step, first=start, count=size)
         with self._autocast():
-            low = given.low.to(self._device, memory_format=torch.channels_last)
-            with torch.no_grad() if frozen else nullcontext():
-                codes = self.model.encode(low)
-            if known is None and self._teacher is not None:
-                given = self._taught(given, low, codes if frozen else None)
-            if known is None and samples.repeat:
-                self._kept[step, start] = replace(given, target=given.target.cpu())
+            if known and known.codes and frozen:
+                codes = _moved(known.codes, self._device)
+            else:
+                low = given.low.to(self._device, memory_format=torch.channels_last)
+                with torch.no_grad() if frozen else nullcontext():
+                    codes = self.model.encode(low)
+                if known is None and self._teacher is not None:
+                    given = self._taught(given, low, codes if frozen else None)
+                if samples.repeat:
+                    self._kept[step, start] = _Kept(
+                        given=replace(given, target=given.target.cpu()),
+                        codes=_moved(codes, torch.device("cpu")) if frozen else None,
+                    )
             loss = l1(self.model, codes, given)
         return loss.detach(), torch.autograd.grad(loss, [parameters[n] for n in names])
 
@@ -276,6 +293,10 @@ def asked(model: Model, codes: Codes, given: Batch) -> Tensor:
     if isinstance(what, Points):
         return model.query(codes, what.points, what.cells)
     return render_block(prepare(model, codes, what.grid), what.rows, what.columns)
+
+
+def _moved(codes: Codes, device: torch.device) -> Codes:
+    return replace(codes, feat=codes.feat.to(device), picture=codes.picture.to(device))
 
 
 def _same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:

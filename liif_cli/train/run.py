@@ -217,7 +217,7 @@ def estimate(plan: Plan, train: Sequence[Source]) -> Estimate:
     )
     pixels = sum(photo.pixels.nbytes for photo in some.photos) / min(8, len(train)) * len(train)
     return Estimate(
-        memory_bytes=int(pixels) + _resident_bytes() + round_bytes(samples),
+        memory_bytes=int(pixels) + _resident_bytes() + round_bytes(plan.recipe),
         step_s=step_s,
         run_s=min(lengths) * (1 + _JUDGING_SHARE),
     )

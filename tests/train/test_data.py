@@ -10,6 +10,8 @@ import torch
 from PIL import Image
 
 from liif_cli.nn.coords import taps
+from liif_cli.nn.model import build
+from liif_cli.nn.spec import DecoderSpec, EncoderSpec, ModelSpec
 from liif_cli.train.data import (
     Batch,
     Crossings,
@@ -24,10 +26,13 @@ from liif_cli.train.data import (
     weighed,
 )
 from liif_cli.train.degrade import photo as degraded
-from liif_cli.train.recipe import Samples
+from liif_cli.train.recipe import Recipe, Samples, Schedule
 
 CROSSINGS = Samples(batch=6, patch_px=12, lines=16, scale_max=5, detail=2)
 POINTS = replace(CROSSINGS, queries=40, scale_max=4)
+MODEL = ModelSpec(
+    encoder=EncoderSpec(kind="compact", width=16, depth=1), decoder=DecoderSpec(kind="light", hidden=(16, 16))
+)
 SIZES = replace(CROSSINGS, pairs="sizes", queries=30, patch_px=8, size_min=8, size_max=40)
 
 
@@ -216,6 +221,10 @@ def test_a_round_takes_no_more_memory_than_is_said(photos: Photos, samples: Samp
         one = batch(photos, samples, seed=1, step=step, first=0, count=samples.batch)
         points = one.asked.points.nbytes if isinstance(one.asked, Points) else 0
         taken += one.low.nbytes + one.target.nbytes + points
-    said = round_bytes(replace(samples, repeat=9))
+    recipe = Recipe(name="any", model=MODEL, samples=replace(samples, repeat=9))
+    said = round_bytes(recipe)
     assert 0.8 * said < taken <= said
-    assert round_bytes(samples) == 0
+    assert round_bytes(replace(recipe, samples=samples)) == 0
+    frozen = replace(recipe, schedule=Schedule(frozen_steps=1))
+    codes = build(MODEL).encode(one.low)
+    assert round_bytes(frozen) - said == 9 * (codes.feat.nbytes + codes.picture.nbytes)

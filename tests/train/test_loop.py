@@ -187,9 +187,27 @@ def test_samples_come_again_and_nothing_of_them_is_made_twice(
     assert answered.count(False) == 14
 
 
+def test_codes_of_a_frozen_encoder_are_kept_while_it_is(photos: Photos) -> None:
+    samples, schedule = replace(SMALL.samples, repeat=2), replace(SMALL.schedule, steps=8, frozen_steps=5)
+    recipe = replace(SMALL, samples=samples, schedule=schedule)
+    training = Training(recipe, photos)
+    encoded = []
+    hook = training.model.encoder.register_forward_pre_hook(lambda *_: encoded.append(training.step))
+    losses = run(training)
+    hook.remove()
+    assert encoded == [0, 1, 5, 6, 7]
+    anew = Training(recipe, photos)
+    for step, loss in zip(anew.steps(), losses, strict=True):
+        assert step.loss == loss
+        anew._kept.clear()
+    assert all(kept.codes is None for kept in training._kept.values())
+
+
 @pytest.mark.parametrize("at", [2, 7])
-def test_law_7_holds_where_samples_come_again(photos: Photos, at: int) -> None:
-    recipe = replace(SMALL, samples=replace(SMALL.samples, repeat=5))
+@pytest.mark.parametrize("frozen_steps", [0, 8])
+def test_law_7_holds_where_samples_come_again(photos: Photos, at: int, frozen_steps: int) -> None:
+    schedule = replace(SMALL.schedule, frozen_steps=frozen_steps)
+    recipe = replace(SMALL, samples=replace(SMALL.samples, repeat=5), schedule=schedule)
     whole, first, second = (
         Training(recipe, photos, shards=2, teacher=build(SMALL.model, seed=7)) for _ in range(3)
     )
