@@ -80,7 +80,8 @@ class Upscaler:
         self._exact = moved(loaded, self.placement.device, "float32") if lower else self._fast
         self._chosen = precision == "auto"
         self._speeds: dict[int, tuple[float, float]] = {}
-        self._crew = Crew(threads if self.placement.device == "cpu" else 1)
+        on_cpu = self.placement.device == "cpu"
+        self._crew = Crew(threads if on_cpu else 1, self.placement.budget_bytes if on_cpu else None)
 
     def __enter__(self) -> Upscaler:
         return self

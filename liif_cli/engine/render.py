@@ -23,6 +23,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from liif_cli import machine
 from liif_cli.engine.device import keep_freed_memory
 from liif_cli.engine.landing import Landing
 from liif_cli.engine.plan import Band, Load, Plan, Strip, Tile, halved, plan
@@ -45,10 +46,13 @@ class Crew:
     """Worker threads that run torch single-threaded, and a driver whose operations use all cores.
 
     Made once, used by any number of renders, also at the same time. Use it as a context manager.
+    budget_bytes: what the process may hold above what it holds now.
     """
 
-    def __init__(self, threads: int | None = None) -> None:
+    def __init__(self, threads: int | None = None, budget_bytes: int | None = None) -> None:
         keep_freed_memory()
+        held = machine.resident_bytes()
+        self._most_bytes = held + budget_bytes * 7 // 8 if held and budget_bytes else None
         before = torch.get_num_threads()
         self.threads = threads or before
         self.workers = ThreadPoolExecutor(self.threads, "liif-worker", _use_threads, (1,))
@@ -65,6 +69,11 @@ class Crew:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def settle(self) -> None:
+        """Give freed memory back where the process holds too much: what comes next may not fit into it."""
+        if self._most_bytes and (machine.resident_bytes() or 0) > self._most_bytes:
+            machine.give_back()
 
     def close(self) -> None:
         """End the threads; what waits is dropped."""
@@ -211,6 +220,7 @@ class _Run:
         try:
             for strip in todo.strips(start):
                 # The next strip is under way while one is handed on: no worker waits for the receiver.
+                self.crew.settle()
                 started.append(self._start(todo, strip, halt))
                 if len(started) == 2:
                     yield from self._hand_on(todo, started[0])

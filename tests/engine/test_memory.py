@@ -8,6 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from liif_cli import machine
+from liif_cli.engine.render import Crew
 
 # In a process of its own: what torch keeps for itself is there before the render that is measured.
 MEASURE = """if True:
@@ -75,3 +79,20 @@ def test_the_peak_keeps_to_the_budget(dtype: str, scale: int, budget_mib: int) -
     command = [sys.executable, "-c", MEASURE, dtype, "600", str(scale), str(budget_mib)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert int(done.stdout) <= budget_mib << 20
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="malloc_trim is glibc's")
+def test_what_was_freed_and_kept_goes_back_where_it_would_exceed_the_budget() -> None:
+    machine.give_back()
+    with Crew(1, budget_bytes=100 << 20) as crew, Crew(1, budget_bytes=300 << 20) as rich:
+        blocks = [torch.ones(1 << 18) for _ in range(200)]
+        last = blocks[-1]  # lest the heap becomes smaller by itself
+        del blocks
+        held = machine.resident_bytes() or 0
+        rich.settle()
+        kept = machine.resident_bytes() or 0
+        crew.settle()
+        left = machine.resident_bytes() or 0
+    assert len(last) == 1 << 18
+    assert kept > held - (20 << 20)
+    assert left < held - (150 << 20)
