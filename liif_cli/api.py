@@ -171,25 +171,38 @@ class Upscaler:
             tile_px=self.options.tile_px,
         )
 
-    def estimate(self, header: Header, target: Target, *, bits: int = 8, writer_bytes: int = 0) -> Estimate:
+    def share(self, beside: int) -> tuple[int, int]:
+        """(bytes, threads) that each of so many pictures may count on which are done at the same time."""
+        # Side by side, a small picture is best left to one thread: no halo, nobody waits.
+        return self.placement.budget_bytes // beside, max(1, self.threads // beside)
+
+    def estimate(
+        self, header: Header, target: Target, *, bits: int = 8, writer_bytes: int = 0, beside: int = 1
+    ) -> Estimate:
         """What enlarging such a picture takes, before any of it is read.
 
         writer_bytes: what is held by who takes the result, see `image.formats.writer_bytes`.
+        beside: how many pictures are done at the same time. Raises DeviceError as `upscale`.
         """
-        layout = target.layout(header.width, header.height)
-        alpha = header.alpha and self.options.alpha == "model"
-        blank = np.zeros((1, 1, header.channels), np.uint8)
-        like = Picture(pixels=blank, alpha=blank[..., 0] if alpha else None)
-        model, how = self._way(bits)
-        load = load_of(like, model, how)
-        given = header.width * header.height * (header.channels + header.alpha) * header.bits // 8
-        held = given + writer_bytes
-        found = self.plan(layout, load, self.placement.budget_bytes, held)
+        found, held = self.outlook(header, target, bits=bits, writer_bytes=writer_bytes, beside=beside)
         if found is None:
             return Estimate(tiles=0, peak_bytes=held, seconds=0.0)
         encode_s, render_s = self._speed(bits)
         seconds = found.encoded_px * encode_s + found.rendered_px * render_s
         return Estimate(tiles=found.tiles, peak_bytes=held + found.peak_bytes, seconds=seconds)
+
+    def outlook(
+        self, header: Header, target: Target, *, bits: int, writer_bytes: int, beside: int
+    ) -> tuple[Plan | None, int]:
+        """The plan for such a picture (None if no pixel comes from the model), and what is held beside it."""
+        layout = target.layout(header.width, header.height)
+        alpha = header.alpha and self.options.alpha == "model"
+        blank = np.zeros((1, 1, header.channels), np.uint8)
+        like = Picture(pixels=blank, alpha=blank[..., 0] if alpha else None)
+        model, how = self._way(bits)
+        given = header.width * header.height * (header.channels + header.alpha) * header.bits // 8
+        held, (budget, workers) = given + writer_bytes, self.share(beside)
+        return self.plan(layout, load_of(like, model, how), budget, held, workers), held
 
     def _way(self, bits: int | None) -> tuple[Model, Rendering]:
         # Beyond 8 bits float32 is worth its time, unless the user has said otherwise.

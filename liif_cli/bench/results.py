@@ -204,7 +204,7 @@ class Change:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows `--json` wrote. Raises UsageError for anything else."""
+    """The rows `--json` wrote, at least one. Raises UsageError for anything else."""
     rows = []
     try:
         for line in path.read_text("utf-8").splitlines():
@@ -215,6 +215,8 @@ def read_rows(path: Path) -> list[Row]:
         raise UsageError(
             f"{path}: line {len(rows) + 1} is no row of a bench", hint="`liif bench --json FILE` writes them"
         ) from error
+    if not rows:
+        raise UsageError(f"{path}: holds no rows", hint="`liif bench --json FILE` writes them")
     return rows
 
 

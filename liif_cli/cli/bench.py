@@ -150,6 +150,8 @@ def bench(
         if json:
             raise UsageError("--from goes without --json: nothing is measured")
         rows = results.read_rows(from_)
+        if against:
+            _check_likeness([row.way for row in rows], old, _Say(quiet=quiet, verbose=verbose))
         outputs.end(rows, results.changes(rows, old), most)
         return
     cases = results.cases(

@@ -45,6 +45,12 @@ def show(tables: Sequence[Table]) -> None:
         console.print(drawn)
 
 
+def printable(text: str) -> str:
+    """`text` without what a terminal would obey: names of files may hold anything, and need not be UTF-8."""
+    text = text.encode(errors="backslashreplace").decode()
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
 def fail(message: str, hint: str = "") -> None:
     """`error: what happened` and `hint: what to do`, each on its own line."""
     _say("error", message, "31")
@@ -102,7 +108,7 @@ def progress(total: float, unit: str, *, shown: bool = True) -> Iterator[Callabl
 
 
 def _say(mark: str, text: str, colour: str) -> None:
-    text = text.encode(errors="backslashreplace").decode()  # names of files need not be UTF-8
+    text = printable(text)
     if mark:
         coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
         mark = f"\033[1;{colour}m{mark}:\033[0m " if coloured else f"{mark}: "

@@ -225,7 +225,7 @@ def _show_plan(plan: Plan) -> None:
 
     train_on, held = sources(plan)
     model = build(plan.recipe.model)
-    cost = estimate(plan, train_on)
+    cost = estimate(plan, train_on, held)
     how = f"{plan.recipe.schedule.precision}, {plan.shards} threads, {plan.device}"
     for line in (
         f"recipe      {plan.recipe.name} ({how})",

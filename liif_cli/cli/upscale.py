@@ -16,7 +16,7 @@ import typer
 
 from liif_cli.cli import console
 from liif_cli.cli import upscale_options as opt
-from liif_cli.errors import UsageError
+from liif_cli.errors import LiifError, UsageError
 
 if TYPE_CHECKING:
     from liif_cli.api import Upscaler
@@ -186,6 +186,19 @@ class _How:
             made.append(stack.enter_context(upscaler))
         return made
 
+    def most_at_once(self, jobs: Sequence[Job]) -> int:
+        """The most pictures done at the same time on a device."""
+        # One more than compute, so that the next picture is read and the last one written meanwhile.
+        usual = min((self.threads or os.cpu_count() or 1) + 1, 4)
+        return min(self.parallel or usual, len(jobs))
+
+    def at_once(self, jobs: Sequence[Job], upscaler: Upscaler) -> int:
+        """How many are: as many as was asked for, or as memory allows."""
+        from liif_cli.folder import local
+
+        most = self.most_at_once(jobs)
+        return most if self.parallel else local.at_once(jobs, upscaler, most)
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Where:
@@ -280,11 +293,12 @@ class _Say:
             console.fail(result.error, result.hint)
         elif result.status == "planned" and not self.as_json:
             size = f"{result.width}x{result.height}" if result.model else "as it is"
-            print(
+            text = (
                 f"{result.input} -> {result.output}: {result.in_width}x{result.in_height} -> {size}, "
                 f"{_count(result.tiles, 'tile')}, {result.peak_bytes / 2**20:.0f} MiB, "
                 f"about {result.seconds} s"
             )
+            print(console.printable(text))
         elif result.status == "done" and (alone or self.verbose):
             self.note(
                 f"{result.input} -> {result.output}: {result.in_width}x{result.in_height} -> "
@@ -372,14 +386,14 @@ def _results(jobs: Sequence[Job], how: _How, say: _Say, stack: ExitStack) -> Ite
     """Do the jobs, with a bar."""
     from liif_cli.image.isolate import Reader
 
-    # One more than compute, so that the next picture is read and the last one written meanwhile.
-    parallel = min(how.parallel or min((how.threads or os.cpu_count() or 1) + 1, 4), len(jobs))
+    parallel = how.most_at_once(jobs)
     readers = [stack.enter_context(Reader()) for _ in range(parallel)]
     for reader in readers:
         reader.start()  # it loads its libraries while torch is loaded here
     from liif_cli.folder.local import run
 
     upscalers = how.upscalers(stack, say)
+    parallel = how.at_once(jobs, upscalers[0])
     total = sum(job.layout.width * job.layout.height for job in jobs) / 1e6
     with console.progress(total, "MP", shown=not say.quiet) as advance:
         yield from run(
@@ -396,11 +410,18 @@ def _results(jobs: Sequence[Job], how: _How, say: _Say, stack: ExitStack) -> Ite
 def _estimated(jobs: Sequence[Job], how: _How, say: _Say, stack: ExitStack) -> Iterator[Result]:
     """What the jobs would take."""
     upscaler = how.upscalers(stack, say)[0]
+    beside = how.at_once(jobs, upscaler)
     for job in jobs:
         if job.through:
             yield job.result("planned")
             continue
-        found = upscaler.estimate(job.header, job.target, bits=job.bits, writer_bytes=job.writer_bytes)
+        try:
+            found = upscaler.estimate(
+                job.header, job.target, bits=job.bits, writer_bytes=job.writer_bytes, beside=beside
+            )
+        except LiifError as error:
+            yield job.failed(error)
+            continue
         yield job.result(
             "planned",
             model=upscaler.name,

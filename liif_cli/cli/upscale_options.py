@@ -212,8 +212,8 @@ Jobs = Annotated[
         "-j",
         metavar="N",
         min=1,
-        help="Pictures under way at once: some are read or written while others are computed. "
-        "Default: one more than threads, at most 4.",
+        help="Pictures under way at once, which share --memory: some are read or written while others are "
+        "computed. Default: one more than threads, at most 4, fewer where memory is short.",
     ),
 ]
 Tile = Annotated[

@@ -109,6 +109,12 @@ class Plan:
     rendered_px: int
 
     @property
+    def multiply_adds(self) -> int:
+        """What all of it takes."""
+        encoding = self.encoded_px * self.spec.multiply_adds_per_input_pixel
+        return encoding + self.rendered_px * _decoding(self.spec)
+
+    @property
     def tiles(self) -> int:
         """How many there are."""
         return -(-self.grid.height // self.strip_rows) * -(-self.grid.width // self.tile_columns)

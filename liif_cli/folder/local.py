@@ -35,8 +35,37 @@ from liif_cli.image.write import write
 
 Array = npt.NDArray[Any]
 
+# So many of the largest pictures decide how many are done at once, and so much more work is worth it.
+_LOOKED_AT, _WORTH_IT = 8, 1.2
 # Side of a window that `--verify` computes again.
 _VERIFIED_PX = 96
+
+
+def at_once(jobs: Sequence[Job], upscaler: Upscaler, most: int) -> int:
+    """How many of the jobs are best done at the same time: `most`, or fewer if memory is short.
+
+    Each has its share of the memory. If the largest do not fit into it, or must be cut into so many
+    pieces that the halos cost more than waiting would, fewer are done at once.
+    """
+    largest = sorted(jobs, key=lambda job: job.layout.width * job.layout.height)[-_LOOKED_AT:]
+
+    def work(beside: int) -> float:
+        plans = (
+            upscaler.outlook(
+                job.header, job.target, bits=job.bits, writer_bytes=job.writer_bytes, beside=beside
+            )[0]
+            for job in largest
+            if not job.through
+        )
+        return sum(plan.multiply_adds for plan in plans if plan)
+
+    for beside in range(min(most, len(jobs)), 1, -1):
+        try:
+            if work(beside) <= _WORTH_IT * work(1):
+                return beside
+        except LiifError:  # too little for so many; for one alone it will be said by its own run
+            continue
+    return 1
 
 
 def run(
@@ -63,14 +92,9 @@ def run(
     everyone = []
     for n in range(count):
         upscaler = upscalers[n % len(upscalers)]
-        seat = _Seat(
-            reader=readers[n] if n < len(readers) else Reader(),
-            upscaler=upscaler,
-            budget_bytes=upscaler.placement.budget_bytes // beside,
-            # Side by side, a small picture is best left to one thread: no halo, nobody waits.
-            workers=max(1, upscaler.threads // beside),
-        )
-        everyone.append(seat)
+        budget, workers = upscaler.share(beside)
+        reader = readers[n] if n < len(readers) else Reader()
+        everyone.append(_Seat(reader=reader, upscaler=upscaler, budget_bytes=budget, workers=workers))
     seats: SimpleQueue[_Seat] = SimpleQueue()
     for seat in everyone:
         seats.put(seat)

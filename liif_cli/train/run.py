@@ -102,7 +102,13 @@ class Plan:
 
 
 def begin(plan: Plan) -> None:
-    """Make the folder of a new run. Raises TrainingError if there is one: a run is never overwritten."""
+    """Make the folder of a new run. Raises TrainingError if there is one: a run is never overwritten.
+
+    Raises WeightsError if what it begins from, or its teacher, is not there: no folder is left behind then.
+    """
+    for name in (plan.recipe.init, plan.recipe.teacher):
+        if name and not checkpoint.is_state(Path(name)):
+            store.read(fetch.local(name))
     try:
         plan.folder.mkdir(parents=True)
         (plan.folder / "recipe.toml").write_text(recipe.resolved(plan.recipe), encoding="utf-8")
@@ -150,6 +156,11 @@ def sources(plan: Plan) -> tuple[list[Source], list[Source]]:
         return split(found, plan.recipe.schedule.seed)
     inside = plan.val.resolve()
     train = [source for source in found if not source.path.resolve().is_relative_to(inside)]
+    if not train:
+        raise TrainingError(
+            f"no picture to train on is left: all of {plan.data} lie in {plan.val}",
+            hint="leave out --val, and some are held out",
+        )
     return train, [Source(name=s.name, path=s.path) for s in find(plan.val, recipe.Samples())]
 
 
@@ -170,14 +181,18 @@ def pictures(plan: Plan, tell: Callable[[int], None] = lambda done: None) -> Pic
         limit_bytes=free_bytes() * 3 // 4,
         tell=tell,
     )
+    _check_usable(kept, held)
     left_out = [*kept.left_out, *held.left_out]
-    if not kept.photos or not held.photos:
-        what = "to train on" if not kept.photos else "to judge by"
-        raise TrainingError(f"no picture {what} can be used; the first: {left_out[0]}")
     judged_by = held_out(
         [(photo.name, photo.pixels) for photo in held.photos], degrade=samples.degrade == "photo"
     )
     return Pictures(train=kept, judged_by=judged_by, left_out=left_out)
+
+
+def _check_usable(train: Kept, val: Kept) -> None:
+    for kept, what in ((train, "to train on"), (val, "to judge by")):
+        if not kept.photos:
+            raise TrainingError(f"no picture {what} can be used; the first: {kept.left_out[0]}")
 
 
 def _held(val: Sequence[Source]) -> Kept:
@@ -193,8 +208,11 @@ class Estimate:
     run_s: float
 
 
-def estimate(plan: Plan, train: Sequence[Source]) -> Estimate:
-    """Read a few of the pictures, make a few steps, and reckon the rest from them."""
+def estimate(plan: Plan, train: Sequence[Source], val: Sequence[Source]) -> Estimate:
+    """Read a few of the pictures, make a few steps, and reckon the rest from them.
+
+    Raises what the run itself would: TrainingError if none of them can be used, WeightsError.
+    """
     samples = plan.recipe.samples
     some = load(
         train[:: max(1, len(train) // 8)][:8],
@@ -203,6 +221,7 @@ def estimate(plan: Plan, train: Sequence[Source]) -> Estimate:
         seed=plan.recipe.schedule.seed,
         limit_bytes=free_bytes() * 3 // 4,
     )
+    _check_usable(some, _held(val))
     own = replace(plan.recipe, schedule=replace(plan.recipe.schedule, steps=6, minutes=0.0))
     training = _training(replace(plan, recipe=own), some)
     times = []
@@ -210,6 +229,8 @@ def estimate(plan: Plan, train: Sequence[Source]) -> Estimate:
     for _ in training.steps():
         times.append(time.monotonic() - before)
         before = time.monotonic()
+    for _ in _start(training, plan):  # only for what it raises
+        pass
     step_s = median(times[1:])
     schedule = plan.recipe.schedule
     lengths = [schedule.steps * step_s] * bool(schedule.steps) + [schedule.minutes * 60] * bool(

@@ -154,6 +154,18 @@ def test_what_was_not_measured_before_is_noted_or_refused_before_measuring(
     assert "hint: it holds: " in said and "x2 of 12x12, fp32 on cpu" in said
 
 
+def test_a_gate_that_has_nothing_to_compare_does_not_pass(
+    liif: Liif, tmp_path: Path, capsys: Captured
+) -> None:
+    two, three, empty = (tmp_path / f"{name}.json" for name in ("two", "three", "empty"))
+    empty.touch()
+    assert liif("--json", str(two)) == liif("--json", str(three), "-s", "3") == 0
+    for old, said in ((three, "--against holds nothing like"), (empty, "holds no rows")):
+        assert liif("--from", str(two), "--against", str(old), "--max-regression", "20%") == 2
+        assert said in capsys.readouterr().err
+    assert liif("--from", str(empty)) == 2
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

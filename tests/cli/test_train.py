@@ -189,6 +189,32 @@ def test_pictures_to_judge_by_are_not_trained_on_though_they_lie_inside(
     assert "3 to train on, 1 held out" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--init", "nix"), "no weights are called 'nix'"),
+        (("--val", "broken"), "no picture to judge by can be used"),
+        (("--val", "data"), "no picture to train on is left"),
+        (("--set", "samples.patch_px=64"), "no picture to train on can be used"),
+    ],
+)
+def test_what_cannot_be_begun_is_said_by_the_dry_run_too_and_leaves_no_folder(
+    data: Path,
+    recipe: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+    said: str,
+) -> None:
+    monkeypatch.chdir(data.parent)
+    Path("broken").mkdir()
+    Path("broken/a.png").write_text("no picture")
+    for dry in (("--dry-run",), ()):
+        assert main(command("data", "--recipe", recipe, "-o", "run", *options, *dry)) not in (0, 70)
+        assert said in capsys.readouterr().err
+        assert not Path("run").exists()
+
+
 def test_a_run_that_exists_is_never_overwritten(
     data: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

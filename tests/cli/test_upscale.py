@@ -364,6 +364,30 @@ def test_a_dry_run_plans_what_is_then_done(liif: Liif, capsys: Captured, format:
     assert (planned["tiles"], planned["peak_bytes"]) == (done["tiles"], done["peak_bytes"])
 
 
+@pytest.mark.parametrize(("parallel", "status"), [((), 0), (("-j", "1"), 0), (("-j", "2"), 3)])
+def test_memory_that_is_enough_for_one_picture_is_not_shared_unless_asked_for(
+    liif: Liif, capsys: Captured, photo: Picture, parallel: tuple[str, ...], status: int
+) -> None:
+    write(photo, Path("b.png"))
+    asked = ("a.png", "b.png", "-s", "4", "-o", "out/", "--memory", "70M", "--json", *parallel)
+    assert liif(*asked, "--dry-run") == liif(*asked) == status
+    said = lines(capsys.readouterr().out)
+    planned, done = said[:2], sorted(said[3:5], key=lambda one: str(one["input"]))
+    same = ("input", "tiles", "peak_bytes", "error", "hint")
+    assert [[one[name] for name in same] for one in planned] == [[one[name] for name in same] for one in done]
+    assert len(list(Path("out").glob("*.png"))) == (0 if status else 2)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="such names cannot be")
+def test_a_name_does_not_command_the_terminal(liif: Liif, capsys: Captured, photo: Picture) -> None:
+    write(photo, Path("a\033[31m.png"))
+    Path("b\033[31m.png").write_text("no picture")
+    for options in (["--dry-run"], ["-v"]):
+        assert liif("a\033[31m.png", "b\033[31m.png", "-o", "out/", *options) == 1
+        said = capsys.readouterr()
+        assert "\033" not in said.out + said.err and "b\\x1b[31m.png" in said.err
+
+
 def test_quiet_says_nothing_and_verbose_says_more(liif: Liif, capsys: Captured) -> None:
     assert liif("a.png", "-q") == 0
     said = capsys.readouterr()
