@@ -80,14 +80,19 @@ def forget_peak() -> bool:
 
 
 def give_back() -> None:
-    """Hand memory that is free within this process back to the system, where its C library can."""
+    """Collect what is garbage, and `trim`."""
     import gc
 
     gc.collect()
+    trim()
+
+
+def trim() -> None:
+    """Hand memory that is free within this process back to the system, where its C library can."""
     if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
-        if trim is not None:
-            trim(0)
+        malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
+        if malloc_trim is not None:
+            malloc_trim(0)
 
 
 def _libvips() -> str | None:

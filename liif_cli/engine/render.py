@@ -73,7 +73,7 @@ class Crew:
     def settle(self) -> None:
         """Give freed memory back where the process holds too much: what comes next may not fit into it."""
         if self._most_bytes and (machine.resident_bytes() or 0) > self._most_bytes:
-            machine.give_back()
+            machine.trim()
 
     def close(self) -> None:
         """End the threads; what waits is dropped."""
@@ -220,7 +220,6 @@ class _Run:
         try:
             for strip in todo.strips(start):
                 # The next strip is under way while one is handed on: no worker waits for the receiver.
-                self.crew.settle()
                 started.append(self._start(todo, strip, halt))
                 if len(started) == 2:
                     yield from self._hand_on(todo, started[0])
@@ -259,6 +258,7 @@ class _Run:
 
     def _tile(self, todo: Plan, tile: Tile, place: Array, halt: threading.Event) -> None:
         """Fill `place` (rows, columns, channels) with the pixels of `tile`. Runs in a thread of the crew."""
+        self.crew.settle()
         with torch.inference_mode():
             try:
                 self._answer(self.model, todo, tile, place, halt)
