@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -268,6 +269,15 @@ def test_what_cannot_be_is_refused(
     assert says in capsys.readouterr().err
 
 
+@pytest.fixture
+def _heeds_ctrl_c() -> Iterator[None]:
+    """Whoever runs the tests in the background of a script has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_heeds_ctrl_c")
 def test_a_signal_sent_twice_is_one_wish_but_a_second_ctrl_c_is_another() -> None:
     with _stopping() as asked:
         signal.raise_signal(signal.SIGTERM)
