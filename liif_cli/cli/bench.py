@@ -282,7 +282,7 @@ def _measured(
 
 
 def _check_likeness(ways: Sequence[Way], old: Sequence[Row], say: _Say) -> None:
-    """Say before measuring what cannot be compared. Raises UsageError if nothing can."""
+    """Say what cannot be compared. Raises UsageError if nothing can: a gate would pass unseen."""
     from liif_cli.bench.results import unlike
 
     missing = unlike(ways, old)

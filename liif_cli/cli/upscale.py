@@ -386,21 +386,19 @@ def _results(jobs: Sequence[Job], how: _How, say: _Say, stack: ExitStack) -> Ite
     """Do the jobs, with a bar."""
     from liif_cli.image.isolate import Reader
 
-    parallel = how.most_at_once(jobs)
-    readers = [stack.enter_context(Reader()) for _ in range(parallel)]
+    readers = [stack.enter_context(Reader()) for _ in range(how.most_at_once(jobs))]
     for reader in readers:
         reader.start()  # it loads its libraries while torch is loaded here
     from liif_cli.folder.local import run
 
     upscalers = how.upscalers(stack, say)
-    parallel = how.at_once(jobs, upscalers[0])
     total = sum(job.layout.width * job.layout.height for job in jobs) / 1e6
     with console.progress(total, "MP", shown=not say.quiet) as advance:
         yield from run(
             jobs,
             upscalers,
             how.saving,
-            parallel=parallel,
+            parallel=how.at_once(jobs, upscalers[0]),
             fail_fast=how.fail_fast,
             readers=readers,
             advance=lambda _, pixels: advance(pixels / 1e6),

@@ -52,6 +52,7 @@ class Crew:
     def __init__(self, threads: int | None = None, budget_bytes: int | None = None) -> None:
         keep_freed_memory()
         held = machine.resident_bytes()
+        # The last eighth is for what tiles under way take until the next look.
         self._most_bytes = held + budget_bytes * 7 // 8 if held and budget_bytes else None
         before = torch.get_num_threads()
         self.threads = threads or before
