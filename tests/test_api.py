@@ -211,7 +211,10 @@ def test_the_size_of_the_asked_for_pixel_matters(upscaler: Upscaler, photo: Pict
 def test_a_model_comes_from_a_file_and_gives_what_it_gave_before(tmp_path: Path, photo: Picture) -> None:
     model = build(TINY["edsr"], seed=6)
     store.write(tmp_path / "w.safetensors", TINY["edsr"], model.state_dict())
-    with Upscaler(tmp_path / "w.safetensors", precision="fp32") as loaded, Upscaler(model) as given:
+    with (
+        Upscaler(tmp_path / "w.safetensors", precision="fp32") as loaded,
+        Upscaler(model, precision="fp32") as given,
+    ):
         assert loaded.name.endswith("w.safetensors")
         target = Target(scale=(1.3, 1.3))
         assert np.array_equal(loaded.upscale(photo, target).pixels, given.upscale(photo, target).pixels)

@@ -251,7 +251,7 @@ class _Choice:
             tile_columns=self.columns,
             shared=self.shared,
             workers=workers,
-            block_px=load.block_px,
+            block_px=_block_px(load, self.rows, self.columns),
             peak_bytes=self.peak_bytes,
             encoded_px=self.encoded_px,
             rendered_px=self.rendered_px,
@@ -297,15 +297,21 @@ def _peak(
     picture = in_px * 3 * (4 + item)
     encode = in_px * (_layers_held(spec.encoder) * spec.encoder.width * item)
     prepared = in_px * (spec.encoder.width + 2 * first) * item + columns * 4 * first * item
-    block_px = min(load.block_px, rows * columns * load.planes)
-    # Of one pixel: picked columns, a tap, two steps through the layers, the weighted tap and the sum.
-    block = block_px * (6 * max((first, *spec.decoder.hidden)) * item + 64) + _SCRATCH_BYTES
+    # Of one pixel: all its taps, as much again (before and behind a layer), and what was picked for them.
+    vectors = (2 * spec.decoder.taps + 2) * max((first, *spec.decoder.hidden))
+    block = _block_px(load, rows, columns) * (vectors * item + 64) + _SCRATCH_BYTES
     averaged = rows * columns * load.planes * 12 if load.times > 1 else 0
     strips = 2 * rows * grid.width * load.out_bytes
     if shared == "tiles":
         return workers * (picture + max(encode, prepared + block) + averaged) + strips
     # What the driver's allocator keeps of the encoding is of no use to the workers' allocators.
     return picture + encode + prepared + workers * block + averaged + strips
+
+
+def _block_px(load: Load, rows: int, columns: int) -> int:
+    """Pixels of a tile that are rendered at a time: a quarter at most, lest a small tile need much memory
+    beside itself, and some worker get nothing of it."""
+    return min(load.block_px, -(-rows * columns * load.planes // 4))
 
 
 def _layers_held(encoder: EncoderSpec) -> int:

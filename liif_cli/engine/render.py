@@ -106,7 +106,7 @@ def load_of(picture: Picture, model: Model, how: Rendering) -> Load:
     parameter = _parameter(model)
     return Load(
         planes=1 if picture.alpha is None else 2,
-        block_px=block_pixels(parameter.device),
+        block_px=block_pixels(model),
         item_bytes=parameter.element_size(),
         out_bytes=channels * (how.depth or 32) // 8,
         times=8 if how.tta else 1,

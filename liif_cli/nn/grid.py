@@ -3,11 +3,12 @@
 1. The first layer is linear in the unfolded code: a 3x3 convolution, once per *input* pixel.
 2. Its coordinate part separates by axis: one row of a table per output row, one per output column;
    its cell part is the same everywhere. No concatenation per point.
-3. The hidden layers run for every tap (`liif`) or once per pixel (`light`).
+3. The hidden layers run for every tap (`liif`) or once per pixel (`light`). The taps of a block lie side
+   by side in one array: few calls, each with much to do.
 4. The last layer is linear: the hidden vectors are blended first, it is applied once.
 
-`prepare` does 1 and 2 for a window, `render_block` the rest for some of its rows and columns, in blocks
-that stay in a core's cache and may run on several threads at once. All of it can be differentiated.
+`prepare` does 1 and 2 for a window, `render_block` the rest for some of its rows and columns: blocks
+that may run on several threads at once. All of it can be differentiated.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from liif_cli.nn.coords import AxisTaps, Grid, Whole
-from liif_cli.nn.decoders import Codes, sum_of
+from liif_cli.nn.decoders import Codes
 from liif_cli.nn.model import Model
 
-# Pixels a block should hold on a CPU: with these the 256-wide layers of the paper stay in a 1 MiB cache
-# and matrix products are still large enough for full speed (1,024 to 4,096 rows).
-_CACHED_PIXELS = 4096
+# On a CPU one vector of the first layer for each pixel of a block should take about so much. Every call
+# of torch costs some microseconds, in which the other workers' Python waits: blocks of a core's cache
+# are too small for that, and much larger ones leave it altogether.
+_BLOCK_BYTES = 3 << 20
 # ... of so many columns at most: then several output rows share what is picked for their input rows.
 _CACHED_COLUMNS = 256
 # ... and on a GPU: enough to keep it busy, few enough to lie beside a tile.
@@ -39,7 +41,7 @@ Lines = slice | Whole
 
 @dataclass(frozen=True, kw_only=True)
 class _Axis:
-    """Taps of the window along one axis; (N, T) each.
+    """Taps of the window along one axis; (T, N) each.
 
     index: which code of the tile, kept on the host, where blocks are cut.
     relative: 2 x offset; weight: the tap's share; both beside the codes.
@@ -56,7 +58,7 @@ class Prepared:
 
     first:     (B, h, w, K) first layer on the codes, with bias and cell.
     towards_y: (K,) what one unit of relative coordinate adds to it, downwards.
-    columns:   (W, T, K) what each output column adds to it, for its taps.
+    columns:   (T, W, K) what each output column adds to it, for its taps.
     y, x:      taps of the decoder; skip_y, skip_x: of the bilinear copy, always both.
     """
 
@@ -112,14 +114,15 @@ def render_grid(model: Model, codes: Codes, grid: Grid) -> Tensor:
     """The window of `grid`, (B, height, width, 3) float32, values about 0 to 1, not clamped."""
     prepared = prepare(model, codes, grid)
     out = codes.picture.new_empty((len(codes.feat), grid.height, grid.width, 3), dtype=torch.float32)
-    for rows, columns in blocks(grid, block_pixels(codes.feat.device) // len(codes.feat)):
+    for rows, columns in blocks(grid, block_pixels(model) // len(codes.feat)):
         out[:, rows, columns] = render_block(prepared, rows, columns)
     return out
 
 
-def block_pixels(device: torch.device) -> int:
+def block_pixels(model: Model) -> int:
     """How many pixels make a good block."""
-    return _CACHED_PIXELS if device.type == "cpu" else _BUSY_PIXELS
+    weight = model.decoder.linears[0].weight
+    return _BLOCK_BYTES // weight[:, 0].nbytes if weight.device.type == "cpu" else _BUSY_PIXELS
 
 
 def blocks(grid: Grid, pixels: int) -> Iterator[tuple[slice, slice]]:
@@ -139,32 +142,37 @@ def render_block(prepared: Prepared, rows: Lines, columns: Lines) -> Tensor:
     Steps 3 and 4."""
     layers = prepared.model.decoder.linears
     if prepared.model.spec.decoder.kind == "liif":
-        blended = _blended(prepared, rows, columns, layers[1:-1])
+        blended = _blended(prepared, _hidden(_taps(prepared, rows, columns), layers[1:-1]), rows, columns)
         answer = _last(blended, layers[-1]) if len(layers) > 1 else blended.float()
         return answer * 0.5 + 0.5
-    hidden = _hidden(_blended(prepared, rows, columns, layers[:0]), layers[1:-1])
+    hidden = _hidden(_blended(prepared, _taps(prepared, rows, columns), rows, columns), layers[1:-1])
     return _last(hidden, layers[-1]) * 0.5 + _bilinear(prepared, rows, columns)
 
 
-def _blended(p: Prepared, rows: Lines, columns: Lines, layers: list[nn.Linear]) -> Tensor:
-    """Hidden vectors behind the first layer and `layers`, summed over the taps: (B, rows, columns, K)."""
-    down, across = p.y.index[rows], p.x.index[columns]
+def _taps(p: Prepared, rows: Lines, columns: Lines) -> Tensor:
+    """The first layer with its ReLU, for all taps side by side: (B, T * rows, T * columns, K)."""
+    down, across = p.y.index[:, rows], p.x.index[:, columns]
     low, high = int(down.min()), int(down.max()) + 1
-    total: Tensor | None = None
-    for j in range(across.shape[1]):
-        # An input row serves many output rows: its columns are picked once for all of them.
-        strip = p.first[:, low:high].index_select(2, _on(p.first, across[:, j])) + p.columns[columns, j]
-        for i in range(down.shape[1]):
-            towards = p.y.relative[rows, i, None].to(strip.dtype) * p.towards_y
-            asked = strip.index_select(1, _on(strip, down[:, i] - low))
-            asked = asked.add_(towards[:, None])
-            if p.model.spec.decoder.hidden:
-                asked = _hidden(asked.relu_(), layers)
-            weight = p.y.weight[rows, i, None] * p.x.weight[columns, j]
-            weight = weight[..., None].to(asked.dtype)
-            total = asked * weight if total is None else total.addcmul_(asked, weight)
-    assert total is not None
-    return total
+    # An input row serves many output rows: its columns are picked once for all of them.
+    strip = p.first[:, low:high].index_select(2, _on(p.first, across.reshape(-1)))
+    strip = strip + p.columns[:, columns].flatten(0, 1)
+    towards = p.y.relative[:, rows, None].to(strip.dtype) * p.towards_y
+    asked = strip.index_select(1, _on(strip, down.reshape(-1) - low)).add_(towards.flatten(0, 1)[:, None])
+    return asked.relu_() if p.model.spec.decoder.hidden else asked
+
+
+def _blended(p: Prepared, x: Tensor, rows: Lines, columns: Lines) -> Tensor:
+    """What `_taps` made, or layers behind it, weighted and summed over the taps: (B, rows, columns, K)."""
+    if not p.model.spec.decoder.ensemble:
+        return x
+    x = _between(x, 1, p.y.weight[1, rows, None, None])
+    return _between(x, 2, p.x.weight[1, columns, None])
+
+
+def _between(x: Tensor, axis: int, weight: Tensor) -> Tensor:
+    """From the two halves of an axis, taps 0 and 1, the one vector; `weight` is that of the second."""
+    first, second = x.chunk(2, axis)
+    return torch.lerp(first, second, weight.to(x.dtype))
 
 
 def _hidden(x: Tensor, layers: list[nn.Linear]) -> Tensor:
@@ -193,29 +201,32 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def _bilinear(p: Prepared, rows: Lines, columns: Lines) -> Tensor:
-    """The picture itself, bilinearly: (B, rows, columns, 3) float32."""
-    down, across = p.skip_y.index[rows], p.skip_x.index[columns]
-    low, high = int(down.min()), int(down.max()) + 1
-    strip = p.codes.picture[:, :, low:high].permute(0, 2, 3, 1).float()
-    wide = sum_of(
-        strip.index_select(2, _on(strip, across[:, j])) * p.skip_x.weight[columns, j, None].float()
-        for j in range(2)
-    )
-    return sum_of(
-        wide.index_select(1, _on(wide, down[:, i] - low)) * p.skip_y.weight[rows, i, None, None].float()
-        for i in range(2)
-    )
+    """The picture itself, bilinearly: (B, rows, columns, 3) float32. Two products with matrices that are
+    mostly zeros: what they cost is nothing beside picking three numbers at a time."""
+    top, down = _shares(p.skip_y, rows)
+    left, across = _shares(p.skip_x, columns)
+    there = p.codes.picture[:, :, top : top + down.shape[1], left : left + across.shape[1]]
+    with torch.autocast(there.device.type, enabled=False):
+        return (down @ (there.float() @ across.T)).permute(0, 2, 3, 1)
+
+
+def _shares(axis: _Axis, lines: Lines) -> tuple[int, Tensor]:
+    """(start, (N, n)): what share each of n input pixels from `start` on has in each of N lines."""
+    index = axis.index[:, lines]
+    start = int(index.min())
+    shares = axis.weight.new_zeros(index.shape[1], int(index.max()) + 1 - start)
+    return start, shares.scatter_add_(1, _on(shares, index.T - start), axis.weight[:, lines].T)
 
 
 def _axis(taps: AxisTaps, start: int, size: int, like: Tensor) -> _Axis:
     """Taps beside `like`, for a tile that begins at `start` and is `size` long on this axis."""
-    index = taps.index - start
+    index = taps.index.T - start
     if not (index.min() >= 0 and index.max() < size):
         raise ValueError("the tile does not cover the window")
     return _Axis(
         index=index,
-        relative=torch.from_numpy(2 * taps.offset).to(like.device, torch.float32),
-        weight=torch.from_numpy(taps.weight).to(like.device, torch.float32),
+        relative=torch.from_numpy(2 * taps.offset.T).to(like.device, torch.float32).contiguous(),
+        weight=torch.from_numpy(taps.weight.T).to(like.device, torch.float32).contiguous(),
     )
 
 

@@ -162,7 +162,7 @@ def test_rows_that_arrive_later_make_the_same_picture(
     wanted = whole(tiny_model, veiled, grid, crew, tile_px=16, depth=depth)
     monkeypatch.setattr(rendering, "Landing", partial(Landing, behind=True))
     for block_px in (1, 1000, 1 << 17):
-        monkeypatch.setattr(rendering, "block_pixels", {torch.device("cpu"): block_px}.__getitem__)
+        monkeypatch.setattr(rendering, "block_pixels", lambda _, px=block_px: px)
         got = whole(tiny_model, veiled, grid, crew, tile_px=16, depth=depth)
         tolerance = FLOAT_TOLERANCE if depth is None else 1
         assert np.abs(got.astype(np.float64) - wanted).max() <= tolerance
@@ -369,5 +369,5 @@ def test_what_a_picture_costs_follows_from_what_it_holds(tiny_model: Model, phot
     assert (clear.planes, clear.out_bytes, clear.item_bytes, clear.times) == (1, 3, 4, 1)
     veiled = replace(photo, pixels=photo.pixels[..., :1], alpha=photo.pixels[..., 0])
     assert load_of(veiled, moved(tiny_model, "cpu", "bfloat16"), Rendering(depth=16, tta=True)) == replace(
-        clear, planes=2, out_bytes=4, item_bytes=2, times=8
+        clear, planes=2, out_bytes=4, item_bytes=2, times=8, block_px=2 * clear.block_px
     )
