@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 
 import numpy as np
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from liif_cli.engine.turns import Turn
 from liif_cli.nn.coords import Floats, Grid, Whole
 from liif_cli.train.degrade import photo
 from liif_cli.train.recipe import Recipe, Samples
@@ -54,7 +55,7 @@ class Photos:
 
 @dataclass(frozen=True, kw_only=True)
 class Crossings:
-    """The pixels where `rows` (n,) and `columns` (m,) of the output of a patch cross; both ascend."""
+    """The pixels where `rows` (n,) and `columns` (m,) of the output of a patch cross."""
 
     grid: Grid
     rows: Whole
@@ -117,6 +118,27 @@ def batch(photos: Photos, samples: Samples, *, seed: int, step: int, first: int,
     if samples.queries:
         return _points(photos, samples, generators)
     return _crossings(photos, samples, _generator(seed, step, samples.batch), generators)
+
+
+def turned(given: Batch, turn: Turn) -> Batch:
+    """The same questions, in the same order, to the flipped and turned inputs. Targets stay as they are:
+    answers to transposed crossings come transposed."""
+    axes = [axis for axis, flipped in ((2, turn.flip_y), (3, turn.flip_x)) if flipped]
+    low, what = given.low.flip(axes), given.asked
+    asked: Crossings | Points
+    if isinstance(what, Points):
+        last = np.array(low.shape[2:]) - 1.0
+        points, cells = np.where([turn.flip_y, turn.flip_x], last - what.points, what.points), what.cells
+        if turn.transpose:
+            points, cells = points[..., ::-1].copy(), cells[:, ::-1].copy()
+        asked = Points(points=points, cells=cells)
+    else:
+        rows = what.grid.out_height - 1 - what.rows if turn.flip_y else what.rows
+        columns = what.grid.out_width - 1 - what.columns if turn.flip_x else what.columns
+        if turn.transpose:
+            rows, columns = columns, rows
+        asked = Crossings(grid=turn.grid(what.grid), rows=rows, columns=columns)
+    return replace(given, low=low.transpose(2, 3) if turn.transpose else low, asked=asked)
 
 
 def _generator(seed: int, step: int, stream: int) -> np.random.Generator:

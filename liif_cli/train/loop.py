@@ -20,12 +20,13 @@ from torch import Tensor
 from torch import distributed as dist
 
 from liif_cli.engine.device import free_bytes, keep_freed_memory
+from liif_cli.engine.turns import ALL
 from liif_cli.errors import TrainingError
 from liif_cli.nn.decoders import Codes
 from liif_cli.nn.grid import prepare, render_block
 from liif_cli.nn.model import Model, build
 from liif_cli.train import checkpoint
-from liif_cli.train.data import Batch, Photos, Points, batch, round_bytes
+from liif_cli.train.data import Batch, Crossings, Photos, Points, batch, round_bytes, turned
 from liif_cli.train.optimiser import Optimiser
 from liif_cli.train.recipe import Recipe, Schedule
 
@@ -256,6 +257,8 @@ class Training:
         """The same with the teacher's answers as targets. codes: those of a model whose encoder is frozen."""
         assert self._teacher is not None
         with torch.no_grad():
+            if self.recipe.teacher_tta:
+                return replace(given, target=_ensemble(self._teacher, replace(given, low=low)))
             # A decoder that is fitted to its teacher's encoder: the codes are there already.
             if codes is None or not _same_weights(self.model.encoder, self._teacher.encoder):
                 codes = self._teacher.encode(low)
@@ -293,6 +296,18 @@ def asked(model: Model, codes: Codes, given: Batch) -> Tensor:
     if isinstance(what, Points):
         return model.query(codes, what.points, what.cells)
     return render_block(prepare(model, codes, what.grid), what.rows, what.columns)
+
+
+def _ensemble(model: Model, given: Batch) -> Tensor:
+    """The mean of the model's answers to a batch in its eight flips and turns (EDSR's self-ensemble)."""
+    answers = []
+    for turn in ALL:
+        there = turned(given, turn)
+        low = there.low.contiguous(memory_format=torch.channels_last)
+        answer = asked(model, model.encode(low), there).float()
+        crossed = turn.transpose and isinstance(given.asked, Crossings)
+        answers.append(answer.transpose(1, 2) if crossed else answer)
+    return torch.stack(answers).mean(0)
 
 
 def _moved(codes: Codes, device: torch.device) -> Codes:

@@ -132,6 +132,8 @@ class Recipe:
     init:    weights to start from, by name or path; parts whose shape differs start at random.
     teacher: weights whose answers are the targets in place of the pictures. A photograph's grain is in
              every target and in no answer; a teacher has left it out already (arXiv 1503.02531).
+    teacher_tta: its answers are means over eight flips and turns (as `liif upscale --tta`): better than
+             what a model of its size answers at once, and eight times as dear.
     """
 
     name: str
@@ -139,12 +141,15 @@ class Recipe:
     model: ModelSpec
     init: str = ""
     teacher: str = ""
+    teacher_tta: bool = False
     samples: Samples = field(default_factory=Samples)
     schedule: Schedule = field(default_factory=Schedule)
 
     def __post_init__(self) -> None:
         if self.teacher and self.samples.degrade != "none":
             raise ValueError("a teacher sees what the model sees: it cannot teach what `degrade` took away")
+        if self.teacher_tta and not self.teacher:
+            raise ValueError("teacher_tta without a teacher")
 
 
 def read(path: Path, settings: Sequence[str] = ()) -> Recipe:

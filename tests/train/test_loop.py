@@ -14,13 +14,16 @@ import numpy as np
 import pytest
 import torch
 
+from liif_cli.engine.render import Crew, Rendering, render
 from liif_cli.errors import TrainingError
+from liif_cli.image.picture import Picture
+from liif_cli.nn.coords import Grid
 from liif_cli.nn.decoders import Codes
 from liif_cli.nn.grid import render_grid
 from liif_cli.nn.model import Model, build
 from liif_cli.nn.spec import DecoderSpec, EncoderSpec, ModelSpec
 from liif_cli.train import checkpoint
-from liif_cli.train.data import Batch, Crossings, Photo, Photos, batch, weighed
+from liif_cli.train.data import Batch, Crossings, Photo, Photos, Points, batch, to_bytes, weighed
 from liif_cli.train.loop import Training, asked, l1, progress, rate_factor
 from liif_cli.train.recipe import Recipe, Samples, Schedule
 
@@ -134,6 +137,41 @@ def test_a_teachers_answers_are_the_targets(photos: Photos, queries: int) -> Non
     longer = replace(recipe, schedule=replace(SMALL.schedule, steps=150, rate=3e-3, decay=0.5))
     losses = run(Training(longer, photos, teacher=build(SMALL.model, seed=7)))
     assert np.mean(losses[-20:]) < 0.3 * np.mean(losses[:20])
+
+
+@pytest.mark.parametrize("queries", [0, 40], ids=["crossings", "points"])
+def test_a_teacher_may_answer_with_its_self_ensemble(
+    photos: Photos, monkeypatch: pytest.MonkeyPatch, queries: int
+) -> None:
+    recipe = replace(SMALL, teacher="t", teacher_tta=True, samples=replace(SMALL.samples, queries=queries))
+    teacher, seen = build(SMALL.model, seed=7), []
+
+    def kept(model: Model, codes: Codes, given: Batch) -> torch.Tensor:
+        if model is not teacher:
+            seen.append(given)
+        return asked(model, codes, given)
+
+    monkeypatch.setattr("liif_cli.train.loop.asked", kept)
+    next(Training(recipe, photos, teacher=teacher).steps())
+    (given,) = seen
+    for low, target, sample in zip(given.low, given.target, range(len(given.low)), strict=True):
+        pixels = to_bytes(low).permute(1, 2, 0).numpy()
+        if isinstance(given.asked, Points):
+            cell = given.asked.cells[sample]
+            height, width = (round(side / share) for side, share in zip(pixels.shape, cell, strict=False))
+        else:
+            height, width = given.asked.grid.out_height, given.asked.grid.out_width
+        grid = Grid.whole(*pixels.shape[:2], height, width)
+        picture, how = Picture(pixels=pixels), Rendering(tta=True)
+        with Crew(1) as crew:
+            bands = render(teacher, picture, grid, crew, budget_bytes=1 << 30, how=how)
+            whole = torch.from_numpy(np.concatenate([band.pixels.copy() for band in bands]))
+        if isinstance(given.asked, Points):
+            y, x = ((given.asked.points[sample] + 0.5) / cell - 0.5).round().astype(int).T
+            wanted = whole[y, x]
+        else:
+            wanted = whole[given.asked.rows][:, given.asked.columns]
+        torch.testing.assert_close(target, wanted, atol=2e-6, rtol=0)
 
 
 def test_a_teacher_shares_the_codes_of_a_frozen_encoder_that_is_its_own(

@@ -95,6 +95,12 @@ def test_a_teacher_and_degraded_inputs_exclude_each_other(tmp_path: Path) -> Non
         read(file(tmp_path), ["teacher=standard", "samples.degrade=photo"])
 
 
+def test_a_self_ensemble_needs_a_teacher(tmp_path: Path) -> None:
+    assert read(file(tmp_path), ["teacher=standard", "teacher_tta=true"]).teacher_tta
+    with pytest.raises(UsageError, match="without a teacher"):
+        read(file(tmp_path), ["teacher_tta=true"])
+
+
 @pytest.mark.parametrize(
     "content", ["name = ", "name = 3", "", "\x00", MODEL + "more = 1", "model = 3\nname=''"]
 )
