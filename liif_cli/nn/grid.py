@@ -171,7 +171,7 @@ def _blended(p: Prepared, x: Tensor, rows: Lines, columns: Lines) -> Tensor:
 
 def _between(x: Tensor, axis: int, weight: Tensor) -> Tensor:
     """From the two halves of an axis, taps 0 and 1, the one vector; `weight` is that of the second."""
-    first, second = x.chunk(2, axis)
+    first, second = x.unflatten(axis, (2, -1)).unbind(axis)  # type: ignore[no-untyped-call]
     return torch.lerp(first, second, weight.to(x.dtype))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -95,7 +95,8 @@ class Training:
         keep_freed_memory()
         model = build(recipe.model, seed=recipe.schedule.seed)
         self.model = model.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.mean = build(recipe.model).to(self._device).requires_grad_(False)
+        self.mean = build(recipe.model).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.mean.requires_grad_(False)
         self.mean.load_state_dict(self.model.state_dict())
         self._teacher = teacher
         if teacher is not None:
@@ -154,7 +155,7 @@ class Training:
                 factor = rate_factor(schedule, self.step, self.progress, self.warm_from)
                 loss, gradients = self._gradients(pool)
                 self.step += 1
-                finite = math.isfinite(loss) and all(bool(g.isfinite().all()) for g in gradients.values())
+                finite = math.isfinite(loss) and _finite(gradients.values())
                 bad = 0 if finite else bad + 1
                 back = bad >= _BAD_STEPS
                 if finite:
@@ -215,10 +216,11 @@ class Training:
         starts = [size * (first + shard) for shard in range(self._shards)]
         parts = list(pool.map(lambda start: self._shard(start, size, names, frozen), starts))
         loss = torch.stack([p[0] for p in parts]).mean()
-        gradients = [
-            torch.stack(same).mean(0) if len(parts) > 1 else same[0]
-            for same in zip(*(p[1] for p in parts), strict=True)
-        ]
+        gradients = list(parts[0][1])
+        for _, more in parts[1:]:
+            gradients = list(torch._foreach_add(gradients, list(more)))
+        if len(parts) > 1:
+            torch._foreach_div_(gradients, len(parts))
         if self._ranks > 1:
             loss, gradients = _mean_over_processes(loss, gradients)
         return float(loss), dict(zip(names, gradients, strict=True))
@@ -282,6 +284,11 @@ class Training:
         # The mean forgets its random beginning faster than its decay alone would.
         decay = min(self.recipe.schedule.ema, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.mean.parameters()), list(self.model.parameters()), 1 - decay)
+
+
+def _finite(gradients: Iterable[Tensor]) -> bool:
+    """Whether all of them are: a sum over what is not is not either, and costs one pass."""
+    return bool(torch.stack([gradient.sum() for gradient in gradients]).isfinite().all())
 
 
 def l1(model: Model, codes: Codes, given: Batch) -> Tensor:

@@ -69,7 +69,7 @@ class Optimiser:
         first.lerp_(gradient, 1 - _BETA1)
         second.lerp_(gradient.square(), 1 - _BETA2)
         root = (second / (1 - _BETA2**count)).sqrt_().add_(_EPS)
-        parameter.mul_(1 - rate * self._schedule.weight_decay)
+        _decay(parameter, rate * self._schedule.weight_decay)
         parameter.addcdiv_(first, root, value=-rate / (1 - _BETA1**count))
 
     def _muon(self, names: list[str], gradients: Mapping[str, Tensor], factor: float) -> None:
@@ -83,8 +83,14 @@ class Optimiser:
         size = 0.2 * max(moved.shape[1:]) ** 0.5
         for name, update in zip(names, moved, strict=True):
             parameter, rate = self._params[name], self._rate(name, factor)
-            parameter.mul_(1 - rate * self._schedule.weight_decay)
-            parameter.add_(update.reshape(parameter.shape), alpha=-rate * size)
+            _decay(parameter, rate * self._schedule.weight_decay)
+            update = update.unflatten(1, (*parameter.shape[2:], -1)).movedim(-1, 1)
+            parameter.add_(update, alpha=-rate * size)
+
+
+def _decay(parameter: Tensor, share: float) -> None:
+    if share:
+        parameter.mul_(1 - share)
 
 
 def orthogonal(matrices: Tensor, rounds: int = 5) -> Tensor:
@@ -96,13 +102,13 @@ def orthogonal(matrices: Tensor, rounds: int = 5) -> Tensor:
     x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp_min(1e-12)
     for _ in range(rounds):
         gram = x @ x.transpose(1, 2)
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x if wide else x.transpose(1, 2)
 
 
 def _matrix(parameter: Tensor) -> Tensor:
-    """A convolution's kernel as the matrix it is: (out, in * rows * columns)."""
-    return parameter.flatten(1)
+    """A convolution's kernel as the matrix it is: (out, rows * columns * in), as it lies in channels_last."""
+    return parameter.movedim(1, -1).flatten(1)
 
 
 def _is_matrix(parameter: Tensor) -> bool:
