@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
@@ -187,6 +188,8 @@ def eval_(
     )
     outputs.check()
     rows: list[Row] = []
+    if min_psnr is not None and math.isnan(min_psnr):
+        raise UsageError("--min-psnr nan: not a number")
     if from_:
         if data or json or save_images or by_picture:
             raise UsageError("--from goes without DATA, --json, --save-images and --by-picture")

@@ -207,6 +207,10 @@ def _build(kind: Any, table: Any, where: str) -> Any:
         if key not in hints:
             hint = nearest(str(key), hints)
             raise ValueError(f"unknown field {_join(where, str(key))}" + (f", {hint}" if hint else ""))
+    required = [f for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING]
+    missing = [_join(where, f.name) for f in required if f.name not in table]
+    if missing:
+        raise ValueError(f"without {' and '.join(missing)}")
     return kind(**{key: _value(hints[key], value, _join(where, key)) for key, value in table.items()})
 
 

@@ -128,8 +128,12 @@ def resume(folder: Path, settings: Sequence[str], *, device: str, shards: int) -
     try:
         facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         data, val = Path(facts["data"]), facts["val"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TrainingError(f"{folder}: no run in this folder: {error}") from error
+    except OSError as error:
+        raise TrainingError(
+            f"{folder}: no run in this folder: run.json: {error.strerror or error}"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"{folder}: no run in this folder: run.json: {error}") from error
     return Plan(
         recipe=recipe.read(folder / "recipe.toml", settings),
         data=data,
@@ -256,6 +260,9 @@ def go(plan: Plan, given: Pictures, *, stop: Callable[[], bool] = lambda: False)
 
 def _go(training: Training, plan: Plan, given: Pictures, stop: Callable[[], bool]) -> Iterator[Event]:
     yield from _start(training, plan)
+    if training.progress >= 1:
+        over = f"{training.step} steps and {training.elapsed_s / 60:.0f} minutes are its schedule already"
+        yield Noted(text=f"{over}; --steps or --minutes, of the whole run, make it longer")
     first = training.first_process
     if first:
         _record(plan, training.step)

@@ -165,6 +165,9 @@ def pip_command(source: Source, destination: Path) -> list[str]:
 
 
 def _of_file(path: Path, notify: Notify) -> Path:
+    if path.is_dir():
+        inside = path / "weights.safetensors"  # what a run of `liif train` leaves
+        raise WeightsError(f"{path}: a folder", hint=f"-m {inside}" if inside.is_file() else "")
     if not path.is_file():
         raise WeightsError(f"{path}: no such file")
     if path.suffix == ".safetensors":

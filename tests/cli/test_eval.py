@@ -213,6 +213,7 @@ def test_by_picture_adds_a_table(liif: Liif, capsys: pytest.CaptureFixture[str])
         (["--scales", "0.5"], 2, "scales to be measured are 1 or more"),
         (["--scales", ""], 2, "--scales or --metric is empty"),
         (["--metric", "ssim", "--min-psnr", "30"], 2, "--metric psnr,ssim"),
+        (["--min-psnr", "nan"], 2, "not a number"),
         (["--json", "-", "--csv", "-"], 2, "only one of"),
         (["--csv", "gone/s.csv"], 2, "gone: no such folder"),
         (["--json", "gone/s.jsonl"], 2, "gone: no such folder"),

@@ -140,6 +140,9 @@ def test_a_finished_run_goes_on_when_it_is_given_more_steps(
 ) -> None:
     run = tmp_path / "run"
     assert main(command(data, "--recipe", recipe, "-o", run)) == 0
+    assert "schedule already" not in capsys.readouterr().err
+    assert main(command("--resume", run)) == 0
+    assert "\n6 steps and 0 minutes are its schedule already; --steps or" in capsys.readouterr().err
     assert main(command("--resume", run, "--steps", 9)) == 0
     assert "\ngoing on from step 6\n" in capsys.readouterr().err
     assert checkpoint.load(run / "checkpoint.safetensors")[1]["step"] == 9
@@ -250,7 +253,8 @@ def test_weights_to_start_from_are_taken_by_path(data: Path, recipe: Path, tmp_p
         (["MISSING", "--recipe", "RECIPE"], 1, "no such folder"),
         (["DATA", "--recipe", "RECIPE", "--init", "standerd"], 4, "no weights are called"),
         (["DATA", "--recipe", "RECIPE", "--batch", "3"], 1, "batch of 3"),
-        (["--resume", "EMPTY"], 1, "no run in this folder"),
+        (["--resume", "EMPTY"], 1, "no run in this folder: run.json: No such file"),
+        (["DATA", "--recipe", "BARE"], 2, "without name and model"),
     ],
 )
 def test_what_cannot_be_is_refused(
@@ -263,7 +267,9 @@ def test_what_cannot_be_is_refused(
     says: str,
 ) -> None:
     (tmp_path / "empty").mkdir()
-    places = {"DATA": data, "RECIPE": recipe, "EMPTY": tmp_path / "empty", "MISSING": tmp_path / "missing"}
+    (tmp_path / "bare.toml").touch()
+    places = {"DATA": data, "RECIPE": recipe, "BARE": tmp_path / "bare.toml"}
+    places |= {name: tmp_path / name.lower() for name in ("EMPTY", "MISSING")}
     run = [] if "--resume" in words else ["-o", str(tmp_path / "run")]
     assert main(["train", *(str(places.get(w, w)) for w in words), "--threads", "2", *run]) == status
     assert says in capsys.readouterr().err

@@ -100,6 +100,7 @@ def test_pull_of_a_shipped_name_is_where_it_is(shelf: Shelf, capsys: pytest.Capt
         (["pull", "rare"], "--from FILE"),
         (["pull", "tiny", "--from", "none.whl"], "none.whl: no such file"),
         (["info", "none.safetensors"], "none.safetensors: no such file"),
+        (["info", "./"], ".: a folder"),
         (["remove", "own"], "part of this program"),
         (["remove", "hf://a/b"], "`hf cache` manages it"),
         (["path", "rare"], "`liif weights info rare` says where it is"),
