@@ -251,7 +251,7 @@ class _Choice:
             tile_columns=self.columns,
             shared=self.shared,
             workers=workers,
-            block_px=_block_px(load, self.rows, self.columns),
+            block_px=_block_px(load, grid, self.rows, self.columns),
             peak_bytes=self.peak_bytes,
             encoded_px=self.encoded_px,
             rendered_px=self.rendered_px,
@@ -299,7 +299,7 @@ def _peak(
     prepared = in_px * (spec.encoder.width + 2 * first) * item + columns * 4 * first * item
     # Of one pixel: all its taps, as much again (before and behind a layer), and what was picked for them.
     vectors = (2 * spec.decoder.taps + 2) * max((first, *spec.decoder.hidden))
-    block = _block_px(load, rows, columns) * (vectors * item + 64) + _SCRATCH_BYTES
+    block = _block_px(load, grid, rows, columns) * (vectors * item + 64) + _SCRATCH_BYTES
     averaged = rows * columns * load.planes * 12 if load.times > 1 else 0
     strips = 2 * rows * grid.width * load.out_bytes
     if shared == "tiles":
@@ -308,10 +308,11 @@ def _peak(
     return picture + encode + prepared + workers * block + averaged + strips
 
 
-def _block_px(load: Load, rows: int, columns: int) -> int:
-    """Pixels of a tile that are rendered at a time: a quarter at most, lest a small tile need much memory
-    beside itself, and some worker get nothing of it."""
-    return min(load.block_px, -(-rows * columns * load.planes // 4))
+def _block_px(load: Load, grid: Grid, rows: int, columns: int) -> int:
+    """Pixels of a tile that are rendered at a time. A quarter at most, lest a small tile need much memory
+    beside itself, and some worker get nothing of it; fewer where each takes more than one input row."""
+    rowwise = load.block_px * grid.out_height // max(grid.in_height, grid.out_height)
+    return max(1, min(rowwise, -(-rows * columns * load.planes // 4)))
 
 
 def _layers_held(encoder: EncoderSpec) -> int:

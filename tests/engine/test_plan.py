@@ -119,6 +119,17 @@ def test_a_large_picture_gives_each_worker_tiles_of_its_own() -> None:
     assert _large().tiles >= 8
 
 
+def test_a_block_is_at_most_a_quarter_of_a_tile_and_smaller_where_the_output_is() -> None:
+    def block(size_in: int, size_out: int, tile_px: int | None = None) -> int:
+        grid = Grid.whole(size_in, size_in, size_out, size_out)
+        return plan(SMALL, grid, budget_bytes=PLENTY, load=Load(block_px=5000), tile_px=tile_px).block_px
+
+    assert block(100, 400) == 5000
+    assert block(100, 400, tile_px=10) == 400
+    assert block(4000, 400) == 500  # ten input rows are picked for each output row
+    assert block(90, 1) == 1
+
+
 def test_the_memory_does_not_grow_with_the_output() -> None:
     budget = 400 << 20
     for factor in (1, 10, 40):
