@@ -52,8 +52,7 @@ class Crew:
     def __init__(self, threads: int | None = None, budget_bytes: int | None = None) -> None:
         keep_freed_memory()
         held = machine.resident_bytes()
-        # The last eighth is for what tiles under way take until the next look.
-        self._most_bytes = held + budget_bytes * 7 // 8 if held and budget_bytes else None
+        self._most_bytes = held + budget_bytes if held and budget_bytes else None
         before = torch.get_num_threads()
         self.threads = threads or before
         self.workers = ThreadPoolExecutor(self.threads, "liif-worker", _use_threads, (1,))
@@ -71,9 +70,9 @@ class Crew:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def settle(self) -> None:
-        """Give freed memory back where the process holds too much: what comes next may not fit into it."""
-        if self._most_bytes and (machine.resident_bytes() or 0) > self._most_bytes:
+    def settle(self, coming_bytes: int) -> None:
+        """Give freed memory back where that and what is coming would be too much: it may not fit into it."""
+        if self._most_bytes and (machine.resident_bytes() or 0) + coming_bytes > self._most_bytes:
             machine.trim()
 
     def close(self) -> None:
@@ -259,7 +258,7 @@ class _Run:
 
     def _tile(self, todo: Plan, tile: Tile, place: Array, halt: threading.Event) -> None:
         """Fill `place` (rows, columns, channels) with the pixels of `tile`. Runs in a thread of the crew."""
-        self.crew.settle()
+        self.crew.settle(todo.peak_bytes)
         with torch.inference_mode():
             try:
                 self._answer(self.model, todo, tile, place, halt)
@@ -324,6 +323,7 @@ class _Run:
 
         finish: what is done with them where they are made; put: takes them on the host.
         """
+        self.crew.settle(todo.peak_bytes)  # what the encoder freed is in smaller pieces than what comes
         places = list(blocks(prepared.grid, todo.block_px // len(prepared.first)))
 
         def block(place: tuple[slice, slice], landing: Landing) -> None:

@@ -24,13 +24,14 @@ MEASURE = """if True:
     from liif_cli.nn.model import build
     from liif_cli.nn.spec import DecoderSpec, EncoderSpec, ModelSpec
 
-    dtype, side, scale, budget_mib = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    dtype, sides, scale = sys.argv[1], [int(side) for side in sys.argv[2].split(",")], int(sys.argv[3])
+    budget = int(sys.argv[4]) << 20
     spec = ModelSpec(
         encoder=EncoderSpec(kind="compact", width=32, depth=6),
         decoder=DecoderSpec(kind="light", hidden=(64, 32)),
     )
     model = moved(build(spec, seed=1), "cpu", dtype)
-    pixels = np.random.default_rng(1).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(1).integers(0, 256, (max(sides),) * 2 + (3,), dtype=np.uint8)
 
     def resident():
         with open("/proc/self/statm") as file:
@@ -44,9 +45,9 @@ MEASURE = """if True:
             for band in render(model, picture, grid, crew, budget_bytes=budget, how=Rendering(depth=8))
         )
 
-    with Crew(2) as crew:
+    with Crew(2, budget_bytes=budget) as crew:
         done(Picture(pixels=pixels[:32, :32].copy()), 2, 1 << 30)
-        picture, before, peak, end = Picture(pixels=pixels), resident(), [0], threading.Event()
+        before, peak, end = resident(), [0], threading.Event()
 
         def watch():
             while not end.wait(0.001):
@@ -54,7 +55,8 @@ MEASURE = """if True:
 
         watcher = threading.Thread(target=watch)
         watcher.start()
-        assert done(picture, scale, budget_mib << 20) == 3 * side * side * scale * scale
+        for side in sides:
+            assert done(Picture(pixels=pixels[:side, :side]), scale, budget) == 3 * (side * scale) ** 2
         end.set()
         watcher.join()
         print(peak[0] - before)
@@ -81,6 +83,14 @@ def test_the_peak_keeps_to_the_budget(dtype: str, scale: int, budget_mib: int) -
     assert int(done.stdout) <= budget_mib << 20
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_peak_keeps_to_the_budget_over_pictures_of_many_sizes() -> None:
+    command = [sys.executable, "-c", MEASURE, "float32", "500,300,600,150,400,250,600,350", "4", "150"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) <= 150 << 20
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="malloc_trim is glibc's")
 def test_what_was_freed_and_kept_goes_back_where_it_would_exceed_the_budget() -> None:
     machine.give_back()
@@ -89,9 +99,9 @@ def test_what_was_freed_and_kept_goes_back_where_it_would_exceed_the_budget() ->
         last = blocks[-1]  # lest the heap becomes smaller by itself
         del blocks
         held = machine.resident_bytes() or 0
-        rich.settle()
+        rich.settle(50 << 20)
         kept = machine.resident_bytes() or 0
-        crew.settle()
+        crew.settle(50 << 20)
         left = machine.resident_bytes() or 0
     assert len(last) == 1 << 18
     assert kept > held - (20 << 20)
