@@ -26,8 +26,9 @@ from liif_cli.nn.model import Model
 
 # On a CPU one vector of the first layer for each pixel of a block should take about so much. Every call
 # of torch costs some microseconds, in which the other workers' Python waits: blocks of a core's cache
-# are too small for that, and much larger ones leave it altogether.
-_BLOCK_BYTES = 3 << 20
+# are too small for that, and much larger ones leave it altogether. Products of matrices with more rows
+# than these take longer for each.
+_BLOCK_BYTES, _MATRIX_ROWS = 3 << 20, 1 << 14
 # ... of so many columns at most: then several output rows share what is picked for their input rows.
 _CACHED_COLUMNS = 256
 # ... and on a GPU: enough to keep it busy, few enough to lie beside a tile.
@@ -121,8 +122,10 @@ def render_grid(model: Model, codes: Codes, grid: Grid) -> Tensor:
 
 def block_pixels(model: Model) -> int:
     """How many pixels make a good block."""
-    weight = model.decoder.linears[0].weight
-    return _BLOCK_BYTES // weight[:, 0].nbytes if weight.device.type == "cpu" else _BUSY_PIXELS
+    weight, spec = model.decoder.linears[0].weight, model.spec.decoder
+    if weight.device.type != "cpu":
+        return _BUSY_PIXELS
+    return min(_BLOCK_BYTES // weight[:, 0].nbytes, _MATRIX_ROWS // (spec.taps if spec.kind == "liif" else 1))
 
 
 def blocks(grid: Grid, pixels: int) -> Iterator[tuple[slice, slice]]:
