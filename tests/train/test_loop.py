@@ -161,7 +161,7 @@ def test_a_teacher_may_answer_with_its_self_ensemble(
             height, width = (round(side / share) for side, share in zip(pixels.shape, cell, strict=False))
         else:
             height, width = given.asked.grid.out_height, given.asked.grid.out_width
-        grid = Grid.whole(*pixels.shape[:2], height, width)
+        grid = Grid.whole(pixels.shape[0], pixels.shape[1], height, width)
         picture, how = Picture(pixels=pixels), Rendering(tta=True)
         with Crew(1) as crew:
             bands = render(teacher, picture, grid, crew, budget_bytes=1 << 30, how=how)
