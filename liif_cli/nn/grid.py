@@ -29,9 +29,9 @@ from liif_cli.nn.model import Model
 # are too small for that, and much larger ones leave it altogether. Products of matrices with more rows
 # than these take longer for each.
 _BLOCK_BYTES, _MATRIX_ROWS = 3 << 20, 1 << 14
-# ... of so many columns at most: then several output rows share what is picked for their input rows.
-_CACHED_COLUMNS = 256
-# ... and on a GPU: enough to keep it busy, few enough to lie beside a tile.
+# Its columns, more only in a low window: then several output rows share what is picked for their input rows.
+_BLOCK_COLUMNS = 256
+# ... and its pixels on a GPU: enough to keep it busy, few enough to lie beside a tile.
 _BUSY_PIXELS = 1 << 17
 # Where torch has one thread, as in our workers, it takes oneDNN for batches from this size on only.
 _ONEDNN_BATCH = 16
@@ -130,7 +130,7 @@ def block_pixels(model: Model) -> int:
 
 def blocks(grid: Grid, pixels: int) -> Iterator[tuple[slice, slice]]:
     """(rows, columns) of pieces of about so many pixels that cover the window, row by row."""
-    across = min(grid.width, max(_CACHED_COLUMNS, pixels // grid.height))
+    across = min(grid.width, max(_BLOCK_COLUMNS, pixels // grid.height))
     down = max(1, pixels // across)
     for row in range(0, grid.height, down):
         for column in range(0, grid.width, across):

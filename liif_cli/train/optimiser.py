@@ -84,8 +84,7 @@ class Optimiser:
         for name, update in zip(names, moved, strict=True):
             parameter, rate = self._params[name], self._rate(name, factor)
             _decay(parameter, rate * self._schedule.weight_decay)
-            update = update.unflatten(1, (*parameter.shape[2:], -1)).movedim(-1, 1)
-            parameter.add_(update, alpha=-rate * size)
+            parameter.add_(_like(update, parameter), alpha=-rate * size)
 
 
 def _decay(parameter: Tensor, share: float) -> None:
@@ -109,6 +108,12 @@ def orthogonal(matrices: Tensor, rounds: int = 5) -> Tensor:
 def _matrix(parameter: Tensor) -> Tensor:
     """A convolution's kernel as the matrix it is: (out, rows * columns * in), as it lies in channels_last."""
     return parameter.movedim(1, -1).flatten(1)
+
+
+def _like(matrix: Tensor, parameter: Tensor) -> Tensor:
+    """`_matrix` undone."""
+    lying: Tensor = matrix.unflatten(1, (*parameter.shape[2:], -1))  # type: ignore[no-untyped-call]
+    return lying.movedim(-1, 1)
 
 
 def _is_matrix(parameter: Tensor) -> bool:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liif_cli.nn.coords import Floats, Grid
-from liif_cli.nn.grid import blocks, prepare, render_block, render_grid
+from liif_cli.nn.grid import block_pixels, blocks, prepare, render_block, render_grid
 from liif_cli.nn.model import Model, build, restore
 from liif_cli.nn.spec import DecoderKind, DecoderSpec, EncoderSpec, ModelSpec
 from liif_cli.weights import store
@@ -190,6 +190,18 @@ def test_without_the_ensemble_it_jumps_where_the_nearest_code_changes() -> None:
         colours = model.query(codes, points, (0.25, 0.25))[0]
     steps = (colours[1:] - colours[:-1]).abs().amax(1)
     assert steps.max() > 10 * steps.median()
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "pixels"),
+    [
+        ("light", torch.float32, 12_288),  # 3 MiB of 64 numbers each
+        ("light", torch.bfloat16, 16_384),  # rows of a product
+        ("liif", torch.float32, 4_096),  # rows of a product, of four taps
+    ],
+)
+def test_blocks_suit_cache_and_products(kind: DecoderKind, dtype: torch.dtype, pixels: int) -> None:
+    assert block_pixels(model_of(kind, hidden=(64, 8)).to(dtype)) == pixels
 
 
 @pytest.mark.parametrize("kind", ["liif", "light"])
