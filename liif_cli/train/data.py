@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatch
 
 import numpy as np
@@ -121,10 +121,10 @@ def batch(photos: Photos, samples: Samples, *, seed: int, step: int, first: int,
 
 
 def turned(given: Batch, turn: Turn) -> Batch:
-    """The same questions, in the same order, to the flipped and turned inputs. Targets stay as they are:
-    answers to transposed crossings come transposed."""
+    """The same questions to the flipped and turned inputs, and the same targets: those of crossings are
+    transposed where the inputs are, as the answers will be; nothing else changes its order."""
     axes = [axis for axis, flipped in ((2, turn.flip_y), (3, turn.flip_x)) if flipped]
-    low, what = given.low.flip(axes), given.asked
+    low, what, target = given.low.flip(axes), given.asked, given.target
     asked: Crossings | Points
     if isinstance(what, Points):
         last = np.array(low.shape[2:]) - 1.0
@@ -136,9 +136,9 @@ def turned(given: Batch, turn: Turn) -> Batch:
         rows = what.grid.out_height - 1 - what.rows if turn.flip_y else what.rows
         columns = what.grid.out_width - 1 - what.columns if turn.flip_x else what.columns
         if turn.transpose:
-            rows, columns = columns, rows
+            rows, columns, target = columns, rows, target.transpose(1, 2)
         asked = Crossings(grid=turn.grid(what.grid), rows=rows, columns=columns)
-    return replace(given, low=low.transpose(2, 3) if turn.transpose else low, asked=asked)
+    return Batch(low=low.transpose(2, 3) if turn.transpose else low, asked=asked, target=target)
 
 
 def _generator(seed: int, step: int, stream: int) -> np.random.Generator:

@@ -26,7 +26,7 @@ from liif_cli.nn.decoders import Codes
 from liif_cli.nn.grid import prepare, render_block
 from liif_cli.nn.model import Model, build
 from liif_cli.train import checkpoint
-from liif_cli.train.data import Batch, Crossings, Photos, Points, batch, round_bytes, turned
+from liif_cli.train.data import Batch, Photos, Points, batch, round_bytes, turned
 from liif_cli.train.optimiser import Optimiser
 from liif_cli.train.recipe import Recipe, Schedule
 
@@ -230,40 +230,55 @@ class Training:
     ) -> tuple[Tensor, Sequence[Tensor]]:
         """Loss and gradients of `size` samples of this step."""
         parameters = dict(self.model.named_parameters())
-        samples, schedule = self.recipe.samples, self.recipe.schedule
-        step = self.step % samples.repeat if samples.repeat else self.step
-        known = self._kept.get((step, start))
-        seed = schedule.seed + (self.salt << 32)
-        if known:
-            given = known.given
-        else:
-            given = batch(self._photos, samples, seed=seed, step=step, first=start, count=size)
         with self._autocast():
-            if known and known.codes and frozen:
-                codes = _moved(known.codes, self._device)
-            else:
-                low = given.low.to(self._device, memory_format=torch.channels_last)
-                with torch.no_grad() if frozen else nullcontext():
-                    codes = self.model.encode(low)
-                if known is None and self._teacher is not None:
-                    given = self._taught(given, low, codes if frozen else None)
-                if samples.repeat:
-                    self._kept[step, start] = _Kept(
-                        given=replace(given, target=given.target.cpu()),
-                        codes=_moved(codes, torch.device("cpu")) if frozen else None,
-                    )
-            loss = l1(self.model, codes, given)
+            kept = self._kept_or_made(start, size, frozen)
+            given, codes = kept.given, kept.codes
+            if codes is None:
+                given = self._turned_anew(given)
+                codes = self.model.encode(self._low(given))
+            loss = l1(self.model, _moved(codes, self._device), given)
         return loss.detach(), torch.autograd.grad(loss, [parameters[n] for n in names])
 
-    def _taught(self, given: Batch, low: Tensor, codes: Codes | None) -> Batch:
+    def _kept_or_made(self, start: int, size: int, frozen: bool) -> _Kept:
+        """What `size` samples of this step are, with their targets: kept, where it comes again."""
+        samples = self.recipe.samples
+        step = self.step % samples.repeat if samples.repeat else self.step
+        known = self._kept.get((step, start))
+        if known and not frozen:
+            known = self._kept[step, start] = replace(known, codes=None)
+        if known:
+            return known
+        seed = self.recipe.schedule.seed + (self.salt << 32)
+        given = batch(self._photos, samples, seed=seed, step=step, first=start, count=size)
+        with torch.no_grad():
+            codes = self.model.encode(self._low(given)) if frozen else None
+        if self._teacher is not None:
+            given = self._taught(given, codes)
+        made = _Kept(given=given, codes=codes)
+        if samples.repeat:
+            there = None if codes is None else _moved(codes, torch.device("cpu"))
+            self._kept[step, start] = _Kept(given=replace(given, target=given.target.cpu()), codes=there)
+        return made
+
+    def _turned_anew(self, given: Batch) -> Batch:
+        """What comes again comes in another of its eight positions, until it has had them all."""
+        samples = self.recipe.samples
+        if not samples.repeat or not samples.flips:
+            return given
+        return turned(given, ALL[self.step // samples.repeat % len(ALL)])
+
+    def _low(self, given: Batch) -> Tensor:
+        return given.low.to(self._device, memory_format=torch.channels_last)
+
+    def _taught(self, given: Batch, codes: Codes | None) -> Batch:
         """The same with the teacher's answers as targets. codes: those of a model whose encoder is frozen."""
         assert self._teacher is not None
         with torch.no_grad():
             if self.recipe.teacher_tta:
-                return replace(given, target=_ensemble(self._teacher, replace(given, low=low)))
+                return replace(given, target=_ensemble(self._teacher, replace(given, low=self._low(given))))
             # A decoder that is fitted to its teacher's encoder: the codes are there already.
             if codes is None or not _same_weights(self.model.encoder, self._teacher.encoder):
-                codes = self._teacher.encode(low)
+                codes = self._teacher.encode(self._low(given))
             return replace(given, target=asked(self._teacher, codes, given).float())
 
     def _common(self, seconds: float) -> float:
@@ -312,8 +327,7 @@ def _ensemble(model: Model, given: Batch) -> Tensor:
         there = turned(given, turn)
         low = there.low.contiguous(memory_format=torch.channels_last)
         answer = asked(model, model.encode(low), there).float()
-        crossed = turn.transpose and isinstance(given.asked, Crossings)
-        answers.append(answer.transpose(1, 2) if crossed else answer)
+        answers.append(answer.transpose(1, 2) if turn.transpose and answer.ndim == 4 else answer)
     return torch.stack(answers).mean(0)
 
 

@@ -144,16 +144,41 @@ def test_a_teacher_may_answer_with_its_self_ensemble(
     photos: Photos, monkeypatch: pytest.MonkeyPatch, queries: int
 ) -> None:
     recipe = replace(SMALL, teacher="t", teacher_tta=True, samples=replace(SMALL.samples, queries=queries))
-    teacher, seen = build(SMALL.model, seed=7), []
+    teacher = build(SMALL.model, seed=7)
+    (given,) = given_to(Training(recipe, photos, teacher=teacher), 1, monkeypatch)
+    answered_by_its_ensemble(teacher, given)
+
+
+@pytest.mark.parametrize("queries", [0, 40], ids=["crossings", "points"])
+def test_samples_come_again_in_another_position(
+    photos: Photos, monkeypatch: pytest.MonkeyPatch, queries: int
+) -> None:
+    samples = replace(SMALL.samples, queries=queries, repeat=1)
+    recipe = replace(SMALL, teacher="t", teacher_tta=True, samples=samples)
+    teacher = build(SMALL.model, seed=7)
+    seen = given_to(Training(recipe, photos, teacher=teacher), 9, monkeypatch)
+    for given in seen[:8]:
+        answered_by_its_ensemble(teacher, given)  # targets lie where the turned questions ask for them
+    assert len({given.low.numpy().tobytes() for given in seen}) == 8
+    assert torch.equal(seen[0].low, seen[8].low) and torch.equal(seen[0].target, seen[8].target)
+
+
+def given_to(training: Training, steps: int, monkeypatch: pytest.MonkeyPatch) -> list[Batch]:
+    """What the model is asked in its first steps."""
+    seen = []
 
     def kept(model: Model, codes: Codes, given: Batch) -> torch.Tensor:
-        if model is not teacher:
+        if model is training.model:
             seen.append(given)
         return asked(model, codes, given)
 
     monkeypatch.setattr("liif_cli.train.loop.asked", kept)
-    next(Training(recipe, photos, teacher=teacher).steps())
-    (given,) = seen
+    run(training, steps)
+    return seen
+
+
+def answered_by_its_ensemble(teacher: Model, given: Batch) -> None:
+    """The targets are what `upscale --tta` makes of the inputs."""
     for low, target, sample in zip(given.low, given.target, range(len(given.low)), strict=True):
         pixels = to_bytes(low).permute(1, 2, 0).numpy()
         if isinstance(given.asked, Points):
@@ -202,7 +227,7 @@ def test_samples_come_again_and_nothing_of_them_is_made_twice(
     photos: Photos, monkeypatch: pytest.MonkeyPatch, teacher: Model | None
 ) -> None:
     still = replace(SMALL.schedule, steps=7, rate=0.0)
-    recipe = replace(SMALL, samples=replace(SMALL.samples, repeat=3), schedule=still)
+    recipe = replace(SMALL, samples=replace(SMALL.samples, repeat=3, flips=False), schedule=still)
     made = []
 
     def counted(*args: object, **kwargs: object) -> Batch:
