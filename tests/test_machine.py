@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
 import sys
 from pathlib import Path
 
@@ -57,3 +59,29 @@ def test_the_peak_is_forgotten_but_not_what_is_held() -> None:
 def test_there_is_at_least_one_core() -> None:
     assert machine.cores() >= 1
     assert machine.cpu_name()
+
+
+# In a process of its own: what was freed there before decides too. How soon the heap is large enough
+# is chance.
+FAULTS = """if True:
+    import resource
+    import torch
+    from liif_cli.machine import keep_freed_memory
+
+    def faults(mebibytes):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.zeros(mebibytes << 18)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    keep_freed_memory()
+    for mebibytes in (16, 24):
+        print(min(faults(mebibytes) for _ in range(20)))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="what glibc's malloc does")
+def test_what_is_freed_is_kept_for_what_comes_next_up_to_a_size() -> None:
+    done = subprocess.run([sys.executable, "-c", FAULTS], check=True, capture_output=True)
+    kept, back = map(int, done.stdout.split())
+    assert kept < 100
+    assert back > 20 << 20 >> 14  # pages, of at most 16 KiB

@@ -247,19 +247,6 @@ def free_bytes(device: str = "cpu") -> int:
     return min(found for way in (_meminfo, _cgroup, _sysconf) if (found := way()))
 
 
-def keep_freed_memory() -> None:
-    """Let this process keep what it frees, for what it allocates next.
-
-    By itself glibc returns every freed block above 128 KiB to the kernel, which hands out the next one
-    page by page, zeroed anew: a tenth of a render. It raises that bound to the largest block of up to
-    32 MiB that was freed so far (mallopt(3), M_MMAP_THRESHOLD), so one is freed. Never touched, it
-    costs nothing; elsewhere than in glibc it does nothing.
-    """
-    import torch
-
-    torch.empty((32 << 20) - (64 << 10), dtype=torch.uint8)
-
-
 def _device(name: str) -> str:
     """`name` if it is there; `auto` means CUDA, MPS or CPU."""
     import torch

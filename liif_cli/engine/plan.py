@@ -316,11 +316,12 @@ def _block_px(load: Load, grid: Grid, rows: int, columns: int) -> int:
 
 
 def _layers_held(encoder: EncoderSpec) -> int:
-    """How many layers' outputs (of `width` channels) lie in memory at once while encoding."""
+    """How many layers' outputs (of `width` channels) lie in memory at once while encoding, and one more:
+    what one frees has not always room for the next, which begins at a multiple of 64 bytes."""
     if encoder.kind == "rdn":
         # The dense blocks' outputs twice (apart and joined), one block's layers twice while joining.
-        return max(2 * encoder.depth, encoder.depth + 2 * (encoder.layers + 1)) + 3
-    return 5 if encoder.kind == "edsr" else 4
+        return max(2 * encoder.depth, encoder.depth + 2 * (encoder.layers + 1)) + 4
+    return 6 if encoder.kind == "edsr" else 5
 
 
 def _pieces(start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:

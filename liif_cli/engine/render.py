@@ -24,7 +24,6 @@ import torch
 from torch import Tensor
 
 from liif_cli import machine
-from liif_cli.engine.device import keep_freed_memory
 from liif_cli.engine.landing import Landing
 from liif_cli.engine.plan import Band, Load, Plan, Strip, Tile, halved, plan
 from liif_cli.engine.turns import ALL, UPRIGHT, Turn
@@ -50,7 +49,7 @@ class Crew:
     """
 
     def __init__(self, threads: int | None = None, budget_bytes: int | None = None) -> None:
-        keep_freed_memory()
+        machine.keep_freed_memory()
         held = machine.resident_bytes()
         self._most_bytes = held + budget_bytes if held and budget_bytes else None
         before = torch.get_num_threads()
@@ -279,7 +278,7 @@ class _Run:
     def _answer(self, model: Model, todo: Plan, tile: Tile, place: Array, halt: threading.Event) -> None:
         planes = _planes(self.picture, tile)
         if not self.how.tta:
-            prepared = self._prepare(model, todo.grid, tile, planes, UPRIGHT)
+            prepared = self._prepare(model, todo, tile, planes, UPRIGHT)
 
             def finish(rows: Tensor) -> Tensor:
                 return _stored(rows, place.shape[-1], self.how.depth)
@@ -296,19 +295,21 @@ class _Run:
             def add(rows: slice, columns: slice, block: Array, there: Array = there) -> None:
                 there[:, rows, columns] += block / len(ALL)
 
-            prepared = self._prepare(model, todo.grid, tile, planes, turn)
+            prepared = self._prepare(model, todo, tile, planes, turn)
             self._blocks(todo, prepared, halt, lambda rows: rows, add)
         place[:] = _stored(torch.from_numpy(mean), place.shape[-1], self.how.depth).numpy()
 
-    def _prepare(self, model: Model, grid: Grid, tile: Tile, planes: Array, turn: Turn) -> Prepared:
+    def _prepare(self, model: Model, todo: Plan, tile: Tile, planes: Array, turn: Turn) -> Prepared:
         """Encode one tile, turned, and do all that is done per input pixel."""
         # As it lies in memory this is channels_last, in which convolutions run fastest. A copy, because
         # a flipped axis of length 1 counts as contiguous and torch takes no negative strides.
         turned = torch.from_numpy(turn.view(planes).copy())
         given = turned.to(_parameter(model).device).permute(0, 3, 1, 2)
+        grid = todo.grid
         top, left = turn.corner(tile, grid)
         window = turn.grid(replace(grid, top=tile.top, left=tile.left, height=tile.height, width=tile.width))
         codes = model.encode(given, top=top, left=left, full=(window.in_height, window.in_width))
+        self.crew.settle(todo.peak_bytes)  # what the encoder freed is in other pieces than what comes
         return prepare(model, codes, window)
 
     def _blocks(
@@ -323,7 +324,6 @@ class _Run:
 
         finish: what is done with them where they are made; put: takes them on the host.
         """
-        self.crew.settle(todo.peak_bytes)  # what the encoder freed is in smaller pieces than what comes
         places = list(blocks(prepared.grid, todo.block_px // len(prepared.first)))
 
         def block(place: tuple[slice, slice], landing: Landing) -> None:

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from liif_cli.engine.device import free_bytes, keep_freed_memory
+from liif_cli import machine
+from liif_cli.engine.device import free_bytes
 from liif_cli.engine.turns import ALL
 from liif_cli.errors import TrainingError
 from liif_cli.nn.decoders import Codes
@@ -92,7 +93,7 @@ class Training:
                 hint="lower samples.repeat",
             )
         self._shards = shards
-        keep_freed_memory()
+        machine.keep_freed_memory()
         model = build(recipe.model, seed=recipe.schedule.seed)
         self.model = model.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.mean = build(recipe.model).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]

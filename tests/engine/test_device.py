@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -165,28 +162,3 @@ def test_moving_a_model_leaves_it_alone(tiny_model: Model) -> None:
     assert not any(parameter.requires_grad for parameter in there.parameters())
     four = [parameter for parameter in there.parameters() if parameter.dim() == 4]
     assert four and all(parameter.is_contiguous(memory_format=torch.channels_last) for parameter in four)
-
-
-# In a process of its own: what was freed there before decides too.
-FAULTS = """if True:
-    import resource, sys
-    import torch
-    from liif_cli.engine.device import keep_freed_memory
-
-    if sys.argv[1] == "keep":
-        keep_freed_memory()
-    torch.zeros(1 << 22)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.zeros(1 << 22)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="what glibc's malloc does")
-def test_what_is_freed_is_kept_for_what_comes_next() -> None:
-    def faults(way: str) -> list[int]:
-        # Where the heap lies is random, and so is whether it can grow: of three processes the clearest.
-        command = [sys.executable, "-c", FAULTS, way]
-        return [int(subprocess.run(command, check=True, capture_output=True).stdout) for _ in range(3)]
-
-    assert min(faults("keep")) < max(faults("plain")) / 4
