@@ -1,8 +1,6 @@
 """`python -m liif_cli` is `liif`."""
 
-import sys
-
-from liif_cli.cli.app import main
+from liif_cli.cli.app import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

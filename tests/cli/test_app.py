@@ -35,6 +35,20 @@ def test_help_and_refusals_load_nothing_heavy(argv: list[str]) -> None:
     assert python(code).splitlines()[-1] == "[]"
 
 
+def test_a_process_ends_with_its_status_when_all_is_said() -> None:
+    code = """if True:
+        import atexit, sys
+        from liif_cli.cli.app import program
+        atexit.register(print, "the end")
+        sys.argv = ["liif", *sys.argv[1:]]
+        program()"""
+    for argv, status, out in (["--version"], 0, f"liif {__version__}\n"), (["upscale"], 2, ""):
+        done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True)
+        assert done.returncode == status
+        assert done.stdout == out + "the end\n"
+        assert bool(done.stderr) == bool(status)
+
+
 def _cpu_seconds(*arguments: str) -> float:
     """Least time on a core of a few runs of this Python; a busy machine shows less in it."""
     took = []
