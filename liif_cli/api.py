@@ -33,6 +33,8 @@ Array = npt.NDArray[Any]
 
 # Rows that are resampled, or are background, made at once.
 _ROWS = 64
+# A model's speed is found with squares from this side on, at factors 1 and this, until one takes so long.
+_PROBE_PX, _PROBE_FACTOR, _PROBE_S = 64, 6, 0.04
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,22 +212,31 @@ class Upscaler:
         return model, Rendering(depth=bits, tta=self.options.tta, exact=self._exact, notify=self.notify)
 
     def _speed(self, bits: int) -> tuple[float, float]:
-        """Seconds for a pixel of the encoder, and of the decoder: measured with a small picture, once."""
+        """Seconds for a pixel of the encoder, and of the decoder: measured with small pictures, once."""
         if bits not in self._speeds:
-            model, how = self._way(bits)
-            picture = Picture(pixels=np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8))
-            times = []
-            for size in (96, 96, 288):  # the first is for warming up
+            once, many = self._input_pixel(bits, 1), self._input_pixel(bits, _PROBE_FACTOR)
+            render_s = max(many - once, 0.0) / (_PROBE_FACTOR**2 - 1)
+            self._speeds[bits] = max(once - render_s, 0.0), render_s
+        return self._speeds[bits]
+
+    def _input_pixel(self, bits: int, factor: int) -> float:
+        """Seconds for an input pixel and those made of it: what a picture twice as large takes longer."""
+        model, how = self._way(bits)
+        how, noise = replace(how, tta=False), np.random.default_rng(0)
+        side, before = _PROBE_PX // factor, 0.0
+        while True:
+            pixels = noise.integers(0, 256, (side, side, 3), dtype=np.uint8)
+            grid, times = Grid.whole(side, side, side * factor, side * factor), []
+            for _ in range(3):  # the first has to find its memory, and others are busy at times
                 start = perf_counter()
-                grid = Grid.whole(96, 96, size, size)
                 for _ in render(
-                    model, picture, grid, self._crew, budget_bytes=1 << 40, how=replace(how, tta=False)
+                    model, Picture(pixels=pixels), grid, self._crew, budget_bytes=1 << 40, how=how
                 ):
                     pass
                 times.append(perf_counter() - start)
-            render_s = max(times[2] - times[1], 0.0) / (288**2 - 96**2)
-            self._speeds[bits] = max(times[1] / 96**2 - render_s, 0.0), render_s
-        return self._speeds[bits]
+            if before and min(times) > _PROBE_S:
+                return max(min(times) - before, 0.0) / (side**2 * 3 / 4)
+            side, before = 2 * side, min(times)
 
 
 @dataclass(frozen=True, kw_only=True)
