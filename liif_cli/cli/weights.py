@@ -300,7 +300,10 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _facts(row: Mapping[str, Any]) -> None:
-    _print(_aligned([(key, _text(value)) for key, value in row.items() if value not in (None, "", {})]))
+    told = [(key, _text(value)) for key, value in row.items() if value not in (None, "", {})]
+    _print(_aligned([(key, text) for key, text in told if key != "recipe"]))
+    if recipe := dict(told).get("recipe"):
+        _print(["recipe", *(f"    {line}".rstrip() for line in recipe.splitlines())])
 
 
 def _print(lines: Iterable[str]) -> None:

@@ -183,7 +183,7 @@ def plan(
             raise DeviceError(
                 f"memory is short: the smallest tile needs {_mib(least)}{beside}, {budget_bytes >> 20} MiB "
                 "are allowed",
-                hint="more --memory, fewer --threads or --jobs, or a smaller model",
+                hint="more --memory, fewer threads or pictures at once, or a smaller model",
             )
         found = fitting
     fastest = min(choice.work for choice in found)

@@ -105,6 +105,11 @@ def refusal(path: Path, error: OSError, needed: int = 0) -> PictureError:
         return PictureError(f"{path}: exists already", hint="overwrite it with -y, or name another output")
     if error.errno not in _NO_SPACE:
         return PictureError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}")
+    if error.errno == errno.EFBIG:
+        said = f"{path}: larger than a file may be here"
+        return PictureError(
+            said, hint="`ulimit -f` or the file system bounds it; nothing half-written is left"
+        )
     said = f"{path}: no space left on the disk"
     if needed:
         said += f": about {megabytes(needed)} are needed"

@@ -6,12 +6,14 @@ and that file lies beside the weights of every run: with it, the run can be repe
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import tomllib
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -164,9 +166,16 @@ def read(path: Path, settings: Sequence[str] = ()) -> Recipe:
         raise UsageError(f"{path}: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: no TOML: {error}") from error
+    changed = copy.deepcopy(table)
+    for setting in settings:
+        _put(changed, setting)
+    with suppress(UsageError):
+        return from_table(changed, str(path))
+    recipe = from_table(table, str(path))  # the file itself may be to blame
     for setting in settings:
         _put(table, setting)
-    return from_table(table, str(path))
+        recipe = from_table(table, setting)
+    return recipe
 
 
 def from_table(table: Mapping[str, Any], where: str) -> Recipe:

@@ -171,6 +171,9 @@ def _of_file(path: Path, notify: Notify) -> Path:
     if not path.is_file():
         raise WeightsError(f"{path}: no such file")
     if path.suffix == ".safetensors":
+        beside = path.with_name("weights.safetensors")
+        if path.name == "checkpoint.safetensors" and beside.is_file():
+            raise WeightsError(f"{path}: the state of a training run, not weights", hint=f"-m {beside}")
         store.read_header(path)
         return path
     size = path.stat().st_size

@@ -63,6 +63,25 @@ def test_info_shows_a_file(shelf: Shelf, capsys: pytest.CaptureFixture[str]) -> 
     assert row["halo_px"] == 4
 
 
+def test_info_shows_the_recipe_of_a_run_line_by_line(
+    shelf: Shelf, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec, tensors = store.read(shelf.weights / "own.safetensors")
+    store.write(tmp_path / "own.safetensors", spec, tensors, {"liif.recipe": 'name = "a"\n\n[samples]\n'})
+    assert main(["weights", "info", str(tmp_path / "own.safetensors")]) == 0
+    assert capsys.readouterr().out.endswith('\nrecipe\n    name = "a"\n\n    [samples]\n')
+
+
+def test_a_checkpoint_is_not_taken_for_weights(
+    shelf: Shelf, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("checkpoint.safetensors", "weights.safetensors"):
+        (tmp_path / name).write_bytes((shelf.weights / "own.safetensors").read_bytes())
+    assert main(["weights", "info", str(tmp_path / "weights.safetensors")]) == 0
+    assert main(["weights", "info", str(tmp_path / "checkpoint.safetensors")]) == 4
+    assert f"-m {tmp_path / 'weights.safetensors'}" in capsys.readouterr().err
+
+
 def test_what_a_file_says_of_itself_cannot_speak_to_the_terminal(
     shelf: Shelf, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

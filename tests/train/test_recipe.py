@@ -85,8 +85,16 @@ def test_a_setting_goes_over_the_file(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, setting: str, says: str) -> None:
-    with pytest.raises(UsageError, match=says):
-        read(file(tmp_path), [setting])
+    with pytest.raises(UsageError, match=says) as told:
+        read(file(tmp_path), ["samples.batch=4", setting])
+    assert setting in str(told.value)
+
+
+def test_a_wrong_file_is_named_whatever_is_set(tmp_path: Path) -> None:
+    path = file(tmp_path)
+    path.write_text(path.read_text("utf-8") + "[schedule]\nrat = 1\n", "utf-8")
+    with pytest.raises(UsageError, match=r"toml: unknown field schedule\.rat"):
+        read(path, ["samples.batch=4"])
 
 
 def test_a_teacher_and_degraded_inputs_exclude_each_other(tmp_path: Path) -> None:
