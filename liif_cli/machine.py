@@ -15,9 +15,9 @@ from typing import Any
 from liif_cli import __version__
 
 _STATUS = Path("/proc/self/status")
-# mallopt(3) of glibc, and the largest freed block that stays in the process.
+# The largest freed block that stays in the process, and how glibc is told (mallopt(3)).
+KEPT_BYTES = 20 << 20
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_KEPT_BYTES = 20 << 20
 
 
 def versions() -> dict[str, str]:
@@ -108,7 +108,7 @@ def keep_freed_memory() -> None:
     """
     mallopt = _libc("mallopt")
     if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
+        mallopt(_M_MMAP_THRESHOLD, KEPT_BYTES)
         mallopt(_M_TRIM_THRESHOLD, 64 << 20)
 
 

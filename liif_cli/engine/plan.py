@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from liif_cli.engine.target import Target as Target
 from liif_cli.errors import DeviceError
+from liif_cli.machine import KEPT_BYTES
 from liif_cli.nn.spec import EncoderSpec, ModelSpec
 
 if TYPE_CHECKING:  # numpy is not loaded for `liif --help`
@@ -295,7 +296,9 @@ def _peak(
     """Bytes at once: tiles being worked on, and two strips: one that fills, one that is handed on."""
     item, first = load.item_bytes, spec.first_layer
     picture = in_px * 3 * (4 + item)
-    encode = in_px * (_layers_held(spec.encoder) * spec.encoder.width * item)
+    layer = in_px * spec.encoder.width * item
+    # What one layer frees and the process keeps has not always room for the next.
+    encode = _layers_held(spec.encoder) * layer + min(layer, KEPT_BYTES)
     prepared = in_px * (spec.encoder.width + 2 * first) * item + columns * 4 * first * item
     # Of one pixel: all its taps, as much again (before and behind a layer), and what was picked for them.
     vectors = (2 * spec.decoder.taps + 2) * max((first, *spec.decoder.hidden))
@@ -316,12 +319,11 @@ def _block_px(load: Load, grid: Grid, rows: int, columns: int) -> int:
 
 
 def _layers_held(encoder: EncoderSpec) -> int:
-    """How many layers' outputs (of `width` channels) lie in memory at once while encoding, and one more:
-    what one frees has not always room for the next, which begins at a multiple of 64 bytes."""
+    """How many layers' outputs (of `width` channels) lie in memory at once while encoding."""
     if encoder.kind == "rdn":
         # The dense blocks' outputs twice (apart and joined), one block's layers twice while joining.
-        return max(2 * encoder.depth, encoder.depth + 2 * (encoder.layers + 1)) + 4
-    return 6 if encoder.kind == "edsr" else 5
+        return max(2 * encoder.depth, encoder.depth + 2 * (encoder.layers + 1)) + 3
+    return 5 if encoder.kind == "edsr" else 4
 
 
 def _pieces(start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:
