@@ -75,9 +75,9 @@ class Crew:
             machine.trim()
 
     def close(self) -> None:
-        """End the threads; what waits is dropped."""
-        self.workers.shutdown(cancel_futures=True)
-        self.driver.shutdown(cancel_futures=True)
+        """End the threads, once they have done what they are at; what waits is dropped."""
+        self.workers.shutdown(wait=False, cancel_futures=True)
+        self.driver.shutdown(wait=False, cancel_futures=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ class Rendering:
     tta:   the mean over eight flips and turns (self-ensemble, as EDSR's "+").
     exact: the same model in float32: a tile in which a lower precision overflows is done with it.
     notify: is told, in a line, what a user may want to know; called from any thread.
-    stop:  set it, and the render ends with `Stopped` soon.
+    stop:  set it, and the render ends with `Stopped` at once; tiles begun are given up where they can be.
     """
 
     depth: int | None = None
@@ -231,7 +231,8 @@ class _Run:
             tasks = [task for one in started for task in one.tasks]
             for task in tasks:
                 task.cancel()
-            wait(tasks)
+            if not (self.how.stop and self.how.stop.is_set()):  # who stops waits for no tile
+                wait(tasks)
 
     def _start(self, todo: Plan, strip: Strip, halt: threading.Event) -> _Started:
         channels = self.picture.channels + (self.picture.alpha is not None)

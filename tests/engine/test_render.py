@@ -320,6 +320,36 @@ def test_a_render_that_is_stopped_ends_soon_and_leaves_no_work_behind(
     assert crew.workers.submit(int).result(timeout=5) == 0
 
 
+@pytest.mark.parametrize("shared", ["tiles", "rows"])
+def test_who_stops_does_not_wait_for_a_tile(
+    tiny_model: Model, photo: Picture, crew: Crew, monkeypatch: pytest.MonkeyPatch, shared: str
+) -> None:
+    stop, begun, go = threading.Event(), threading.Event(), threading.Event()
+    encode = tiny_model.encode
+
+    def slow(*args: Any, **more: Any) -> object:
+        begun.set()
+        go.wait(60)
+        return encode(*args, **more)
+
+    monkeypatch.setattr(tiny_model, "encode", slow)
+    bands = render(
+        tiny_model, photo, Grid.whole(photo.height, photo.width, 300, 300), crew,
+        budget_bytes=PLENTY, tile_px=4 if shared == "tiles" else None, how=Rendering(stop=stop),
+    )  # fmt: skip
+
+    def stop_it() -> None:
+        begun.wait(60)
+        stop.set()
+
+    threading.Thread(target=stop_it).start()
+    with pytest.raises(Stopped):
+        next(bands)
+    assert not go.is_set()
+    go.set()
+    assert crew.workers.submit(int).result(timeout=5) == 0
+
+
 def test_a_render_that_nobody_asks_on_leaves_no_work_behind(
     tiny_model: Model, photo: Picture, crew: Crew
 ) -> None:
