@@ -30,6 +30,7 @@ from liif_cli.train import checkpoint
 from liif_cli.train.data import Batch, Photos, Points, batch, round_bytes, turned
 from liif_cli.train.optimiser import Optimiser
 from liif_cli.train.recipe import Recipe, Schedule
+from liif_cli.train.shelf import Shelf
 
 _BAD_STEPS = 10  # so many steps without a finite gradient, and the run goes back to its last good state
 
@@ -105,6 +106,7 @@ class Training:
         self._optimiser = Optimiser(self.model, recipe.schedule)
         self._good: dict[str, Tensor] | None = None
         self._kept: dict[tuple[int, int], _Kept] = {}  # by step and first sample
+        self._shelf, self._codes_shelf = Shelf(), Shelf()  # codes go sooner than the rest
 
     def start_from(self, tensors: dict[str, Tensor]) -> list[str]:
         """Take over the tensors that fit (`init`); returns the names of those that start at random."""
@@ -257,9 +259,15 @@ class Training:
             given = self._taught(given, codes)
         made = _Kept(given=given, codes=codes)
         if samples.repeat:
-            there = None if codes is None else _moved(codes, torch.device("cpu"))
-            self._kept[step, start] = _Kept(given=replace(given, target=given.target.cpu()), codes=there)
+            self._kept[step, start] = self._put_away(made)
         return made
+
+    def _put_away(self, made: _Kept) -> _Kept:
+        given, codes, shelf = made.given, made.codes, self._codes_shelf
+        given = replace(given, low=self._shelf.copy(given.low), target=self._shelf.copy(given.target))
+        if codes is not None:
+            codes = replace(codes, feat=shelf.copy(codes.feat), picture=shelf.copy(codes.picture))
+        return _Kept(given=given, codes=codes)
 
     def _turned_anew(self, given: Batch) -> Batch:
         """What comes again comes in another of its eight positions, until it has had them all."""
