@@ -92,8 +92,10 @@ def json_line(row: Row) -> str:
     """One JSON object on one line, without a newline.
 
     Infinity, which JSON lacks, is written 1e999: valid JSON that every reader of doubles takes for it.
+    Bytes of a name that are no UTF-8 are written as Python has them, \\udc80 to \\udcff.
     """
-    return "{" + ", ".join(f"{json.dumps(str(key))}: {_json(value)}" for key, value in row.items()) + "}"
+    line = "{" + ", ".join(f"{json.dumps(str(key))}: {_json(value)}" for key, value in row.items()) + "}"
+    return re.sub("[\ud800-\udfff]", lambda lone: f"\\u{ord(lone[0]):04x}", line)
 
 
 def csv_text(rows: Sequence[Row]) -> str:

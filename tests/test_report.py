@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import os
 
 import pytest
 from hypothesis import given
@@ -82,6 +83,12 @@ def test_infinity_is_valid_json(value: float) -> None:
         raise AssertionError(text)
 
     assert json.loads(json_line({"Infinity": value}), parse_constant=refuse) == {"Infinity": value}
+
+
+def test_a_name_that_is_no_utf_8_comes_back() -> None:
+    name = os.fsdecode(b"caf\xe9")
+    line = json_line({"input": name})
+    assert json.loads(line.encode("utf-8")) == {"input": name}
 
 
 def test_nan_is_a_mistake() -> None:

@@ -24,12 +24,12 @@ from liif_cli.cli.eval import eval_
 from liif_cli.cli.train import train
 from liif_cli.cli.upscale import EXAMPLES, upscale
 from liif_cli.cli.weights import weights_app
-from liif_cli.errors import LiifError, Terminated, nearest
+from liif_cli.errors import LiifError, Terminated, UsageError, nearest
 
 BUG = 70
 INTERRUPTED = 130
 # Signals that end a run, 128 above which is its status: 143 for SIGTERM. Windows has no SIGHUP.
-_ENDING = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+_ENDING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 _STDOUT_FAILS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EINVAL)
 # What a shell reports of a program whose reader went away, as in `liif weights list | head -1`.
 READER_LEFT = 141
@@ -67,7 +67,10 @@ def _liif(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `liif` with these arguments (default: the program's own). Returns the exit status."""
+    argv = sys.argv[1:] if argv is None else argv
     try:
+        if "" in argv:  # as a path it would be the folder one is in
+            raise UsageError("an argument is empty", hint="a variable of the shell may not be set")
         with _signals_raise():
             status = app(argv, prog_name="liif", standalone_mode=False)
             if sys.stdout is not None:  # None: the caller has closed it
@@ -88,6 +91,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _forget_stdout()
         return READER_LEFT
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            console.fail(f"{error.filename}: {str(error.strerror).lower()}")
+            return 2
         # Files have names; without one it is stdout that has taken no more.
         if error.filename is not None or error.errno not in _STDOUT_FAILS:
             console.bug(traceback.format_exc())
@@ -111,7 +117,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def program() -> NoReturn:
     """`main` as a process. It ends at once when all is done: Python would first take torch to pieces, which
     takes a third as long as loading it and frees what is gone a moment later."""
-    status = main()
+    _hold_streams()
+    try:
+        status = main()
+    except KeyboardInterrupt:  # once more, when all was said
+        status = INTERRUPTED
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):  # closed, full, or not there
@@ -156,24 +166,48 @@ def _lower(text: str) -> str:
 
 @contextmanager
 def _signals_raise() -> Iterator[None]:
-    """While the block runs SIGTERM, and SIGHUP of a terminal that closes, end it as Ctrl-C does, so that no
-    partial file is left."""
+    """While the block runs Ctrl-C, SIGTERM, and SIGHUP of a terminal that closes, end it so that no partial
+    file is left; what comes after the first of them does not disturb the cleaning up."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    ended = False
 
-    def terminate(number: int, _: object) -> NoReturn:
+    def end(number: int, _: object) -> None:
+        nonlocal ended
+        if ended:
+            return
+        ended = True
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
         raise Terminated(number)
 
     before = {number: signal.getsignal(number) for number in _ENDING}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:  # nohup: it is to go on
-            signal.signal(number, terminate)
+            signal.signal(number, end)
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _hold_streams() -> None:
+    """Where a stream was closed by the caller, put one that takes nothing in its place: else the next file
+    that is opened would get its number, and what is said would go into it."""
+    for number, way in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            there = os.open(os.devnull, way)
+            if there != number:
+                os.dup2(there, number)
+                os.close(there)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)  # fails when something is written
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", closefd=False)
 
 
 def _forget_stdout() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from liif_cli import __version__
@@ -48,7 +49,16 @@ def show(tables: Sequence[Table]) -> None:
 def printable(text: str) -> str:
     """`text` without what a terminal would obey: names of files may hold anything, and need not be UTF-8."""
     text = text.encode(errors="backslashreplace").decode()
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def stdout_is_closed() -> bool:
+    """Whether nothing can be written to stdout."""
+    try:
+        os.write(sys.stdout.fileno(), b"")
+    except OSError as error:
+        return error.errno == errno.EBADF
+    return False
 
 
 def fail(message: str, hint: str = "") -> None:
@@ -112,4 +122,5 @@ def _say(mark: str, text: str, colour: str) -> None:
     if mark:
         coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
         mark = f"\033[1;{colour}m{mark}:\033[0m " if coloured else f"{mark}: "
-    print(f"{mark}{text}", file=sys.stderr, flush=True)
+    with suppress(OSError):  # a full disk behind stderr is no fault of what is done
+        print(f"{mark}{text}", file=sys.stderr, flush=True)

@@ -229,7 +229,7 @@ def _show_plan(plan: Plan) -> None:
     how = f"{plan.recipe.schedule.precision}, {plan.shards} threads, {plan.device}"
     for line in (
         f"recipe      {plan.recipe.name} ({how})",
-        f"pictures    {len(train_on)} to train on, {len(held)} held out",
+        f"pictures    {len(train_on)} to train on, {len(held)} held out (found, not yet read)",
         f"parameters  {sum(p.numel() for p in model.parameters()):,}",
         f"memory      {cost.memory_bytes / 1e9:.1f} GB, pictures included",
         f"step        {cost.step_s:.2f} s",

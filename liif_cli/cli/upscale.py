@@ -16,7 +16,7 @@ import typer
 
 from liif_cli.cli import console
 from liif_cli.cli import upscale_options as opt
-from liif_cli.errors import LiifError, UsageError
+from liif_cli.errors import LiifError, Terminated, UsageError
 
 if TYPE_CHECKING:
     from liif_cli.api import Upscaler
@@ -336,7 +336,8 @@ class _Say:
     def _failures(self, results: Sequence[Result]) -> None:
         failed = [result for result in results if result.status == "failed"]
         if len(results) > 1 and failed:
-            console.note(f"\n{len(failed)} of {len(results)} failed:")
+            console.note("")
+            console.note(f"{len(failed)} of {len(results)} failed:")
             wide = min(40, max(len(result.input) for result in failed))
             for result in failed:
                 console.note(f"  {result.input:{wide}}  {result.error.removeprefix(result.input + ': ')}")
@@ -369,9 +370,18 @@ def _run(where: _Where, target: Target, rules: Rules, how: _How, say: _Say, *, d
             ended = ()
         else:
             ended = (_estimated if dry else _results)(jobs, how, say, stack)
-        for result in ended:
-            say.result(result, alone=alone)
-            results.append(result)
+        try:
+            for result in ended:
+                say.result(result, alone=alone)
+                results.append(result)
+        except (KeyboardInterrupt, Terminated):
+            told = {(result.input, result.output) for result in results}
+            stopped = [job.stopped() for job in jobs]
+            left = [one for one in stopped if (one.input, one.output) not in told]
+            for result in left:
+                say.json(result.row())
+            say.end([*results, *left], perf_counter() - start)
+            raise
     if dry:
         say.planned(results)
     else:
@@ -432,7 +442,7 @@ def _estimated(jobs: Sequence[Job], how: _How, say: _Say, stack: ExitStack) -> I
 def _check_stdout(jobs: Sequence[Job], say: _Say) -> None:
     """A picture and a terminal, or a picture and JSON, do not go together on stdout."""
     through = [job for job in jobs if job.output is None]
-    if through and sys.stdout is None:
+    if through and console.stdout_is_closed():
         raise UsageError("a picture cannot go to stdout: it is closed", hint="name a file with -o")
     if through and say.as_json:
         raise UsageError("--json and a picture cannot both go to stdout", hint="name a file with -o")

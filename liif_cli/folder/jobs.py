@@ -315,32 +315,38 @@ def _without_inputs_as_outputs(planned: list[Job | Result], sources: list[Source
 
 def _existing(job: Job, naming: Naming, rules: Rules) -> Job | Result:
     """What stands where the result shall go, and whether it may."""
-    if job.output is None:
-        return job
-    if job.output.is_dir():
-        return job.failed(PictureError(f"{job.output}: there is a folder of this name"))
     try:
-        refuse_special(job.output)
+        return job if job.output is None else _placed(job, job.output, naming, rules)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        return job.failed(PictureError(f"{job.source.name}: its result cannot be written: {reason}"))
+
+
+def _placed(job: Job, output: Path, naming: Naming, rules: Rules) -> Job | Result:
+    if output.is_dir():
+        return job.failed(PictureError(f"{output}: there is a folder of this name"))
+    try:
+        refuse_special(output)
     except PictureError as special:
         return job.failed(special)
-    if job.output.exists() or job.output.is_symlink():
+    if output.exists() or output.is_symlink():
         if rules.if_exists == "skip":
-            return job.result("skipped", warnings=(f"{job.output} exists",))
+            return job.result("skipped", warnings=(f"{output} exists",))
         if rules.if_exists == "error":
             error = PictureError(
-                f"{job.output}: exists", hint="-y writes over it, --if-exists skip leaves it as it is"
+                f"{output}: exists", hint="-y writes over it, --if-exists skip leaves it as it is"
             )
             return job.failed(error)
-    folder = job.output.parent
-    if job.output == naming.output and not folder.exists():
+    folder = output.parent
+    if output == naming.output and not folder.exists():
         hint = f"make it, or name a folder for the result: -o {folder}{os.sep}"
-        return job.failed(PictureError(f"{job.output}: there is no folder {folder}", hint=hint))
+        return job.failed(PictureError(f"{output}: there is no folder {folder}", hint=hint))
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     if not folder.is_dir():
-        return job.failed(PictureError(f"{job.output}: {folder} is no folder"))
+        return job.failed(PictureError(f"{output}: {folder} is no folder"))
     if not os.access(folder, os.W_OK | os.X_OK):
-        return job.failed(PictureError(f"{job.output}: nothing may be written in {folder}"))
+        return job.failed(PictureError(f"{output}: nothing may be written in {folder}"))
     return job
 
 

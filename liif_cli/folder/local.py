@@ -227,10 +227,9 @@ def _write(
     encoding = Encoding(
         format=job.format, quality=saving.quality, lossless=saving.lossless, pyramid=saving.pyramid
     )
-    target: Path | BinaryIO = sys.stdout.buffer
+    target: Path | BinaryIO = job.output or sys.stdout.buffer
     if job.output is not None:
         _make_folder(job.output.parent)
-        target = job.output
     with open_bands(target, canvas, encoding, tags, overwrite=job.overwrite) as opened:
         for band in enlargement.bands(stop=stop):
             opened.write(band.pixels)

@@ -79,7 +79,7 @@ def find(
     for text in _without_globs(inputs):
         if text == "-":
             sources.setdefault("-", Source(data=stdin()))
-        elif Path(text).is_dir():
+        elif os.path.isdir(text):  # noqa: PTH112 (Path raises where a name is too long)
             folder = Path(text)
             known = len(sources)
             for path in _files(folder, recursive, leave_out, errors):
@@ -129,7 +129,7 @@ class Naming:
     ) -> Naming:
         """Check what was said about names. Raises UsageError."""
         kind = formats.named(format) if format else None
-        is_folder = output is not None and (output.endswith(("/", os.sep)) or Path(output).is_dir())
+        is_folder = output is not None and (output.endswith(("/", os.sep)) or os.path.isdir(output))  # noqa: PTH112
         if output is not None and many and not is_folder:
             hint = f"write {output}/ for a folder" if output != "-" else "name a folder with -o FOLDER/"
             raise UsageError(f"-o {output}: several inputs, and one file to write them to", hint=hint)

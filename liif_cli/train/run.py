@@ -348,6 +348,11 @@ def _start(training: Training, plan: Plan) -> Iterator[Event]:
         tensors, facts = checkpoint.load(at)
         training.load(tensors, facts)
         yield Noted(text=f"going on from step {training.step}")
+    elif (plan.folder / "weights.safetensors").exists():
+        raise TrainingError(
+            f"{at}: is missing, and without it this run cannot go on",
+            hint=f"a new one begins where it was: --init {plan.folder / 'weights.safetensors'}",
+        )
     elif checkpoint.is_state(Path(plan.recipe.init)):
         training.go_on_from(*checkpoint.load(Path(plan.recipe.init)))
         yield Noted(text=f"going on from step {training.step} of {plan.recipe.init}")

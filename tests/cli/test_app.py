@@ -155,16 +155,58 @@ def test_being_stopped_has_a_status(
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGTERM to catch")
 def test_a_signal_ends_it_and_the_old_handler_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    for number, status in ((signal.SIGTERM, 143), (signal.SIGHUP, 129)):
+    cleaned = []
+    for number, status in ((signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)):
         before = signal.getsignal(number)
 
         def run(*_: object, number: int = number, **__: object) -> None:
-            os.kill(os.getpid(), number)
-            time.sleep(5)
+            try:
+                os.kill(os.getpid(), number)
+                time.sleep(5)
+            finally:  # an impatient one must not disturb the cleaning up
+                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), number)
+                time.sleep(0.01)
+                cleaned.append(number)
 
         monkeypatch.setattr(app, "app", run)
         assert main([]) == status
         assert signal.getsignal(number) is before
+        assert cleaned[-1] == number
+
+
+def test_an_empty_argument_is_not_the_folder_one_is_in(capsys: Captured) -> None:
+    for argv in (["upscale", "", "-s", "2"], ["upscale", "a.png", "-o", ""], ["train", ""]):
+        assert main(argv) == 2
+        assert "empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("argv", [["weights", "verify"], ["eval"], ["train"]])
+def test_a_name_that_is_too_long_is_no_bug(argv: list[str], capsys: Captured) -> None:
+    assert main([*argv, "n" * 300 + ".safetensors"]) == 2
+    assert "bug" not in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell that can close streams")
+@pytest.mark.parametrize(
+    ("line", "status", "out", "err"),
+    [
+        ("--version >&-", 1, "", "error: stdout cannot be written: bad file descriptor\n"),
+        ("--version 2>&-", 0, f"liif {__version__}\n", ""),
+        ("--version <&- 2>&-", 0, f"liif {__version__}\n", ""),
+        ("eval nothere 2>&-", 2, "", ""),
+        ("eval nothere 2>/dev/full", 2, "", ""),
+        ("eval nothere >&- <&-", 2, "", "error: "),
+    ],
+)
+def test_streams_that_are_closed_or_full_change_nothing_else(
+    line: str, status: int, out: str, err: str
+) -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m liif_cli {line}", shell=True, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (status, out)
+    assert done.stderr.startswith(err) and bool(done.stderr) == bool(err)
 
 
 def test_a_reader_that_left_is_no_bug() -> None:

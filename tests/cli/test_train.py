@@ -162,6 +162,18 @@ def test_a_run_remembers_the_recipe_it_was_resumed_with_and_keeps_the_one_before
     assert len(list(run.glob("recipe*"))) == 3
 
 
+def test_a_run_without_its_checkpoint_keeps_its_weights(
+    data: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert main(command(data, "--recipe", recipe, "-o", run, "-q")) == 0
+    (run / "checkpoint.safetensors").unlink()
+    before = (run / "weights.safetensors").read_bytes()
+    assert main(command("--resume", run, "--steps", 8)) == 1
+    assert f"--init {run / 'weights.safetensors'}" in capsys.readouterr().err
+    assert (run / "weights.safetensors").read_bytes() == before
+
+
 def test_the_recipe_of_a_leg_is_not_lost_to_one_that_made_no_step(
     data: Path, recipe: Path, tmp_path: Path
 ) -> None:

@@ -457,6 +457,32 @@ def test_of_a_run_that_stops_early_every_input_is_told(liif: Liif, capsys: Captu
     assert left["warnings"] == ["the run was stopped before"] and last["summary"]["skipped"] == 1
 
 
+def test_of_a_run_that_is_interrupted_every_input_is_told(
+    liif: Liif, capsys: Captured, monkeypatch: pytest.MonkeyPatch, photo: Picture
+) -> None:
+    write(photo, Path("b.png"))
+    run = local.run
+
+    def one(*jobs: Any, **how: Any) -> Any:
+        yield next(run(*jobs, **how))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(local, "run", one)
+    assert liif("a.png", "b.png", "-o", "out/", "-j", "1", "--json") == 130
+    done, left, last = lines(capsys.readouterr().out)
+    assert (done["status"], left["status"]) == ("done", "skipped")
+    assert last["summary"]["done"] == last["summary"]["skipped"] == 1
+
+
+def test_a_result_whose_name_is_too_long_does_not_stop_the_others(
+    liif: Liif, capsys: Captured, photo: Picture
+) -> None:
+    long = Path("n" * 250 + ".png")
+    write(photo, long)
+    assert liif("a.png", str(long)) == 1
+    assert Path("a_x2.png").exists() and "file name too long" in capsys.readouterr().err
+
+
 def test_too_little_memory_says_how_much_it_takes(liif: Liif, capsys: Captured) -> None:
     assert liif("a.png", "--memory", "20M") == 3
     said = capsys.readouterr().err
