@@ -136,7 +136,8 @@ def train(
             show.warn(line)
         if not resume and place.first:
             begin(plan)
-        show.note(f"{len(given.train.photos)} pictures in memory, {len(given.judged_by.pairs) // 3} held out")
+        kept, held = len(given.train.photos), len(given.judged_by.pairs) // 3
+        show.note(f"{kept} pictures in memory, smaller copies included; {held} held out")
         show.note(f"run: {plan.folder}")
         with _stopping() as asked, show:
             for event in go(plan, given, stop=lambda: bool(asked)):

@@ -61,7 +61,9 @@ def info(model: Model, as_json: Json = False) -> None:
     if model in cards:
         card = cards[model]
         row = {**_row(card), **_spec_row(card.spec)}
-        row |= {"credits": card.credits, "url": card.url}
+        row |= {"credits": card.credits, "url": card.url, "by_hand": card.by_hand}
+        if card.by_hand:
+            row["then"] = f"liif weights pull {card.name} --from FILE"
     else:
         path = fetch.local(model, notify=console.note)
         header = store.read_header(path)
@@ -136,14 +138,16 @@ def verify(
         console.note("no weights are here yet; `liif weights pull NAME` fetches some")
     verdicts = []
     for name in names:
-        if name in cards or not Path(name).is_file():
+        sound = "sound"
+        if name in cards or not (Path(name).is_file() or Path(name).suffix):
             card, path = _here(name)
             verdicts.append(verify(card, path))
         else:
             verdicts.append(verify_file(Path(name)))
+            sound = "can be read and used; it goes by no name, so there is nothing to compare it with"
         it = verdicts[-1]
         probe = [f"    probe  {_values(it.probe)}"] if it.probe else []
-        _print([f"{it.name}: {it.fault or 'sound'}", f"    file   {it.path}", *probe])
+        _print([f"{it.name}: {it.fault or sound}", f"    file   {it.path}", *probe])
     faulty = [it.name for it in verdicts if it.fault is not None]
     if faulty:
         named = [name for name in faulty if name in cards]
