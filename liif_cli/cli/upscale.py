@@ -305,33 +305,20 @@ class _Say:
                 f"{result.width}x{result.height}, {result.seconds:.1f} s"
             )
 
-    def planned(self, results: Sequence[Result]) -> None:
-        """Counts of a dry run, and what would fail."""
+    def end(self, results: Sequence[Result], seconds: float, *, dry: bool) -> None:
+        """Counts, of a dry run what there is to do, and what failed."""
         from liif_cli.folder.jobs import summary
 
-        counts = summary(results, sum(result.seconds for result in results), dry=True)
+        counts = summary(results, sum(result.seconds for result in results) if dry else seconds, dry=dry)
         self.json({"summary": counts})
         self._failures(results)
-        self.note(
-            f"{counts['planned']} to do, {counts['skipped']} skipped, {counts['failed']} failed; "
-            f"{counts['output_megapixels']:,.1f} megapixels, about {counts['seconds']:.0f} s; "
-            "nothing was written"
-        )
-
-    def end(self, results: Sequence[Result], seconds: float) -> None:
-        """Counts, and what failed."""
-        from liif_cli.folder.jobs import summary
-
-        counts = summary(results, seconds)
-        self.json({"summary": counts})
-        self._failures(results)
-        if len(results) != 1:
-            pixels = counts["output_megapixels"]
+        done, pixels = counts["planned" if dry else "done"], counts["output_megapixels"]
+        told = f"{counts['skipped']} skipped, {counts['failed']} failed; {pixels:,.1f} megapixels"
+        if dry:
+            self.note(f"{done} to do, {told}, about {counts['seconds']:.0f} s; nothing was written")
+        elif len(results) != 1:
             speed = f" ({pixels / seconds:.2f} a second)" if pixels else ""
-            self.note(
-                f"{counts['done']} done, {counts['skipped']} skipped, {counts['failed']} failed; "
-                f"{pixels:,.1f} megapixels in {seconds:.1f} s{speed}"
-            )
+            self.note(f"{done} done, {told} in {seconds:.1f} s{speed}")
 
     def _failures(self, results: Sequence[Result]) -> None:
         failed = [result for result in results if result.status == "failed"]
@@ -376,16 +363,14 @@ def _run(where: _Where, target: Target, rules: Rules, how: _How, say: _Say, *, d
                 results.append(result)
         except (KeyboardInterrupt, Terminated):
             told = {(result.input, result.output) for result in results}
-            stopped = [job.stopped() for job in jobs]
-            left = [one for one in stopped if (one.input, one.output) not in told]
+            left = [job.stopped() for job in jobs]
             for result in left:
-                say.json(result.row())
-            say.end([*results, *left], perf_counter() - start)
+                if (result.input, result.output) not in told:
+                    say.json(result.row())
+                    results.append(result)
+            say.end(results, perf_counter() - start, dry=dry)
             raise
-    if dry:
-        say.planned(results)
-    else:
-        say.end(results, perf_counter() - start)
+    say.end(results, perf_counter() - start, dry=dry)
     for result in results:
         if result.traceback:
             console.bug(result.traceback)
