@@ -41,10 +41,11 @@ class Samples:
     reduce_max: each picture is also kept reduced by random factors up to this; `copies` of them.
     degrade:    `none`, or `photo`: what cameras and the web do to pictures (train/degrade.py).
     flips:      random flips and transpositions.
-    repeat:     after so many steps the same samples come again (0: never), with `flips` in another of
-                their eight positions each time. What a step was given is kept in memory, with the
-                teacher's answers and a frozen encoder's codes (which then do without the positions);
-                they can cost more than the rest of the step.
+    repeat:     after so many steps the same samples come again (0: never). What a step was given is kept
+                in memory, with the teacher's answers and a frozen encoder's codes, which can cost more than
+                the rest of the step. With `flips` they come in another of their eight positions each time,
+                where that does not call for new answers: not to a teacher without `teacher_tta`, not to a
+                frozen encoder.
     shares:     glob -> weight: how much more often pictures of that name (below the data folder) are
                 drawn than their pixels alone would have it.
     """

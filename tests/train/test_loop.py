@@ -163,6 +163,15 @@ def test_samples_come_again_in_another_position(
     assert torch.equal(seen[0].low, seen[8].low) and torch.equal(seen[0].target, seen[8].target)
 
 
+def test_a_plain_teacher_is_not_asked_anew_and_sees_no_other_position(
+    photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(SMALL, teacher="t", samples=replace(SMALL.samples, repeat=1))
+    seen = given_to(Training(recipe, photos, teacher=build(SMALL.model, seed=7)), 3, monkeypatch)
+    assert all(torch.equal(given.low, seen[0].low) for given in seen)
+    assert all(torch.equal(given.target, seen[0].target) for given in seen)
+
+
 def given_to(training: Training, steps: int, monkeypatch: pytest.MonkeyPatch) -> list[Batch]:
     """What the model is asked in its first steps."""
     seen = []
