@@ -70,7 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     try:
         if "" in argv:  # as a path it would be the folder one is in
-            raise UsageError("an argument is empty", hint="a variable of the shell may not be set")
+            after = " ".join(["liif", *argv[: argv.index("")]])
+            raise UsageError(
+                f"an argument is empty: {after} ...", hint="a variable of the shell may not be set"
+            )
         with _signals_raise():
             status = app(argv, prog_name="liif", standalone_mode=False)
             if sys.stdout is not None:  # None: the caller has closed it

@@ -211,7 +211,7 @@ def test_by_picture_adds_a_table(liif: Liif, capsys: pytest.CaptureFixture[str])
         (["--against", "papers"], 2, "did you mean 'paper'?"),
         (["--if-exists", "skip"], 2, "choose from error, overwrite"),
         (["--scales", "0.5"], 2, "scales to be measured are 1 or more"),
-        (["--scales", ""], 2, "--scales or --metric is empty"),
+        (["--scales", ""], 2, "an argument is empty"),
         (["--metric", "ssim", "--min-psnr", "30"], 2, "--metric psnr,ssim"),
         (["--min-psnr", "nan"], 2, "not a number"),
         (["--json", "-", "--csv", "-"], 2, "only one of"),
