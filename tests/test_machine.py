@@ -74,7 +74,7 @@ FAULTS = """if True:
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
     keep_freed_memory()
-    for mebibytes in (16, 24):
+    for mebibytes in (16, 80):  # more than the heap may keep at its end, which goes before all else
         print(min(faults(mebibytes) for _ in range(20)))
 """
 
@@ -84,4 +84,4 @@ def test_what_is_freed_is_kept_for_what_comes_next_up_to_a_size() -> None:
     done = subprocess.run([sys.executable, "-c", FAULTS], check=True, capture_output=True)
     kept, back = map(int, done.stdout.split())
     assert kept < 100
-    assert back > 20 << 20 >> 14  # pages, of at most 16 KiB
+    assert back > 20  # pages, of 2 MiB at most
