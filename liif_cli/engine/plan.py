@@ -293,18 +293,18 @@ def _peak(
     in_px: int,
     shared: Shared,
 ) -> int:
-    """Bytes at once: tiles being worked on, and two strips: one that fills, one that is handed on."""
+    """Bytes at once: tiles being worked on, and up to two strips: one fills, one is handed on."""
     item, first = load.item_bytes, spec.first_layer
     picture = in_px * 3 * (4 + item)
     layer = in_px * spec.encoder.width * item
     # What one layer frees and the process keeps has not always room for the next.
     encode = _layers_held(spec.encoder) * layer + min(layer, KEPT_BYTES)
-    prepared = in_px * (spec.encoder.width + 2 * first) * item + columns * 4 * first * item
+    prepared = in_px * (spec.encoder.width + first) * item + columns * 4 * first * item
     # Of one pixel: all its taps, as much again (before and behind a layer), and what was picked for them.
     vectors = (2 * spec.decoder.taps + 2) * max((first, *spec.decoder.hidden))
     block = _block_px(load, grid, rows, columns) * (vectors * item + 64) + _SCRATCH_BYTES
     averaged = rows * columns * load.planes * 12 if load.times > 1 else 0
-    strips = 2 * rows * grid.width * load.out_bytes
+    strips = min(2 * rows, grid.height) * grid.width * load.out_bytes
     if shared == "tiles":
         return workers * (picture + max(encode, prepared + block) + averaged) + strips
     # What the driver's allocator keeps of the encoding is of no use to the workers' allocators.
@@ -323,7 +323,7 @@ def _layers_held(encoder: EncoderSpec) -> int:
     if encoder.kind == "rdn":
         # The dense blocks' outputs twice (apart and joined), one block's layers twice while joining.
         return max(2 * encoder.depth, encoder.depth + 2 * (encoder.layers + 1)) + 3
-    return 5 if encoder.kind == "edsr" else 4
+    return 5 if encoder.kind == "edsr" else 3
 
 
 def _pieces(start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:

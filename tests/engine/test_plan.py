@@ -137,6 +137,16 @@ def test_the_memory_does_not_grow_with_the_output() -> None:
         assert plan(SMALL, grid, budget_bytes=budget, workers=2).peak_bytes <= budget
 
 
+@pytest.mark.parametrize(("tile_px", "rows"), [(100, 400), (60, 400), (40, 320)])
+def test_two_strips_of_the_result_are_held_or_the_whole_if_it_is_less(tile_px: int, rows: int) -> None:
+    def peak(out_bytes: int) -> int:
+        load = Load(out_bytes=out_bytes)
+        grid = Grid.whole(100, 50, 400, 200)
+        return plan(SMALL, grid, budget_bytes=PLENTY, load=load, tile_px=tile_px).peak_bytes
+
+    assert peak(12) - peak(3) == 9 * 200 * rows
+
+
 def test_too_little_memory_is_said_with_what_is_needed() -> None:
     with pytest.raises(DeviceError, match=r"the smallest tile needs \d+ MiB, 1 MiB are allowed"):
         _large(budget=1 << 20)
