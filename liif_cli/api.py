@@ -35,6 +35,8 @@ Array = npt.NDArray[Any]
 _ROWS = 64
 # A model's speed is found with squares from this side on, at factors 1 and this, until one takes so long.
 _PROBE_PX, _PROBE_FACTOR, _PROBE_S = 64, 6, 0.04
+# From this on it is said that memory is tight: times as long as with more.
+_TIGHT = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +83,7 @@ class Upscaler:
         lower = self.placement.dtype != "float32"
         self._exact = moved(loaded, self.placement.device, "float32") if lower else self._fast
         self._chosen = precision == "auto"
+        self._told_tight = False
         self._speeds: dict[int, tuple[float, float]] = {}
         on_cpu = self.placement.device == "cpu"
         self._crew = Crew(threads if on_cpu else 1, self.placement.budget_bytes if on_cpu else None)
@@ -137,11 +140,13 @@ class Upscaler:
         picture, aside = _ready(picture, layout, self.options)
         budget = self.placement.budget_bytes if budget_bytes is None else budget_bytes
         model, how = self._way(bits)
+        found = self.plan(layout, load_of(picture, model, how), budget, held_bytes, workers)
+        self._tell_if_tight(found)
         return Enlargement(
             layout=layout,
             work=picture,
             aside=aside,
-            plan=self.plan(layout, load_of(picture, model, how), budget, held_bytes, workers),
+            plan=found,
             budget_bytes=budget,
             held_bytes=held_bytes,
             workers=workers,
@@ -189,6 +194,7 @@ class Upscaler:
         found, held = self.outlook(header, target, bits=bits, writer_bytes=writer_bytes, beside=beside)
         if found is None:
             return Estimate(tiles=0, peak_bytes=held, seconds=0.0)
+        self._tell_if_tight(found)
         encode_s, render_s = self._speed(bits)
         seconds = found.encoded_px * encode_s + found.rendered_px * render_s
         return Estimate(tiles=found.tiles, peak_bytes=held + found.peak_bytes, seconds=seconds)
@@ -205,6 +211,15 @@ class Upscaler:
         given = header.width * header.height * (header.channels + header.alpha) * header.bits // 8
         held, (budget, workers) = given + writer_bytes, self.share(beside)
         return self.plan(layout, load_of(like, model, how), budget, held, workers), held
+
+    def _tell_if_tight(self, found: Plan | None) -> None:
+        """Say, once, that more memory would save much time."""
+        if found is not None and found.slower >= _TIGHT and not self._told_tight:
+            self._told_tight = True
+            self.notify(
+                f"memory is tight: about {found.slower:.1f} times as slow as with plenty "
+                "(more --memory, or fewer --jobs)"
+            )
 
     def _way(self, bits: int | None) -> tuple[Model, Rendering]:
         # Beyond 8 bits float32 is worth its time, unless the user has said otherwise.

@@ -255,3 +255,14 @@ def test_an_estimate_knows_tiles_memory_and_time(upscaler: Upscaler, photo: Pict
     larger = upscaler.estimate(header, Target(scale=(20, 20)))
     assert larger.seconds > found.seconds > 0
     assert upscaler.estimate(header, Target(longer=9)).seconds == 0
+
+
+def test_that_memory_is_tight_is_told_once() -> None:
+    header = Header(width=440, height=300, channels=3, alpha=False, bits=8, format="png")
+    told: list[str] = []
+    for memory in (100 << 20, 26 << 20):
+        assert not told
+        with Upscaler(build(TINY["edsr"], seed=6), threads=1, memory=memory, notify=told.append) as made:
+            made.estimate(header, DOUBLE)
+            made.estimate(header, DOUBLE)
+    assert len(told) == 1 and told[0].startswith("memory is tight: about 1")

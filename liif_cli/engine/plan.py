@@ -96,6 +96,7 @@ class Plan:
     peak_bytes: upper bound of what computing holds at once.
     encoded_px, rendered_px: input pixels through the encoder, output pixels through the decoder, with
     halos, planes and repetitions: what it costs.
+    slower: how many times as long it takes as with all the memory it could use.
     """
 
     spec: ModelSpec
@@ -108,6 +109,7 @@ class Plan:
     peak_bytes: int
     encoded_px: int
     rendered_px: int
+    slower: float
 
     @property
     def multiply_adds(self) -> int:
@@ -172,7 +174,7 @@ def plan(
     if tile_px:
         rows = max(1, tile_px * grid.out_height // grid.in_height)
         columns = max(1, tile_px * grid.out_width // grid.in_width)
-        found = [
+        found = fitting = [
             _Choice.of(spec, grid, load, workers, min(rows, grid.height), min(columns, grid.width), "tiles")
         ]
     else:
@@ -186,10 +188,9 @@ def plan(
                 "are allowed",
                 hint="more --memory, fewer threads or pictures at once, or a smaller model",
             )
-        found = fitting
-    fastest = min(choice.work for choice in found)
-    best = min((c for c in found if c.work <= fastest * _AS_GOOD), key=lambda c: c.peak_bytes)
-    return best.plan(spec, grid, workers, load)
+    fastest = min(choice.work for choice in fitting)
+    best = min((c for c in fitting if c.work <= fastest * _AS_GOOD), key=lambda c: c.peak_bytes)
+    return best.plan(spec, grid, workers, load, slower=fastest / min(choice.work for choice in found))
 
 
 def _mib(count: int) -> str:
@@ -204,7 +205,7 @@ def halved(too_large: Plan, load: Load) -> Plan | None:
         return None
     spec, grid, workers = too_large.spec, too_large.grid, too_large.workers
     choice = _Choice.of(spec, grid, load, workers, rows, columns, too_large.shared)
-    return choice.plan(spec, grid, workers, load)
+    return choice.plan(spec, grid, workers, load, slower=too_large.slower)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,7 +245,7 @@ class _Choice:
             rendered_px=grid.height * grid.width * load.planes * load.times,
         )
 
-    def plan(self, spec: ModelSpec, grid: Grid, workers: int, load: Load) -> Plan:
+    def plan(self, spec: ModelSpec, grid: Grid, workers: int, load: Load, *, slower: float) -> Plan:
         return Plan(
             spec=spec,
             grid=grid,
@@ -256,6 +257,7 @@ class _Choice:
             peak_bytes=self.peak_bytes,
             encoded_px=self.encoded_px,
             rendered_px=self.rendered_px,
+            slower=slower,
         )
 
 

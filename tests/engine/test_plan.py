@@ -101,6 +101,9 @@ def test_less_memory_is_paid_with_more_work() -> None:
     plenty, short = _large(), _large(budget=150 << 20)
     assert short.encoded_px > 1.2 * plenty.encoded_px and short.rendered_px == plenty.rendered_px
     assert short.peak_bytes < plenty.peak_bytes / 2
+    assert plenty.slower == 1 < 1.2 < short.slower
+    smaller = halved(short, Load())
+    assert smaller is not None and smaller.slower == short.slower
 
 
 def test_plenty_of_memory_is_not_wasted() -> None:
