@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -33,7 +34,8 @@ Array = npt.NDArray[Any]
 
 # Rows that are resampled, or are background, made at once.
 _ROWS = 64
-# A model's speed is found with squares from this side on, at factors 1 and this, until one takes so long.
+# A model's speed is found with squares from this side on, at factors 1 and this, until one so large takes
+# so much longer than the last.
 _PROBE_PX, _PROBE_FACTOR, _PROBE_S = 64, 6, 0.04
 # From this on it is said that memory is tight: times as long as with more.
 _TIGHT = 2.0
@@ -235,23 +237,30 @@ class Upscaler:
         return self._speeds[bits]
 
     def _input_pixel(self, bits: int, factor: int) -> float:
-        """Seconds for an input pixel and those made of it: what a picture twice as large takes longer."""
+        """Seconds for an input pixel and those made of it: what pictures twice as large take longer.
+
+        Every worker does one by itself, as it does its tiles: no operation waits for a busy core.
+        """
         model, how = self._way(bits)
-        how, noise = replace(how, tta=False), np.random.default_rng(0)
+        how, noise, workers = replace(how, tta=False), np.random.default_rng(0), self._crew.threads
         side, before = _PROBE_PX // factor, 0.0
-        while True:
-            pixels = noise.integers(0, 256, (side, side, 3), dtype=np.uint8)
-            grid, times = Grid.whole(side, side, side * factor, side * factor), []
-            for _ in range(3):  # the first has to find its memory, and others are busy at times
-                start = perf_counter()
-                for _ in render(
-                    model, Picture(pixels=pixels), grid, self._crew, budget_bytes=1 << 40, how=how
-                ):
-                    pass
-                times.append(perf_counter() - start)
-            if before and min(times) > _PROBE_S:
-                return max(min(times) - before, 0.0) / (side**2 * 3 / 4)
-            side, before = 2 * side, min(times)
+
+        def enlarge(pixels: Array) -> None:
+            grid, picture = Grid.whole(side, side, side * factor, side * factor), Picture(pixels=pixels)
+            for _ in render(model, picture, grid, self._crew, budget_bytes=1 << 40, workers=1, how=how):
+                pass
+
+        with ThreadPoolExecutor(workers) as pool:
+            while True:
+                given, times = noise.integers(0, 256, (workers, side, side, 3), dtype=np.uint8), []
+                for _ in range(3):  # the first has to find its memory, and others are busy at times
+                    start = perf_counter()
+                    list(pool.map(enlarge, given))
+                    times.append(perf_counter() - start)
+                longer = min(times) - before
+                if before and longer > _PROBE_S:
+                    return longer / (workers * side**2 * 3 / 4)
+                side, before = 2 * side, min(times)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from liif_cli.api import Options, Upscaler, model_grid
+from liif_cli.engine.render import render
 from liif_cli.engine.target import FITS, GRAVITIES, Region, Target
 from liif_cli.errors import DeviceError, LiifError, UnknownWeights, UsageError
 from liif_cli.image.picture import Picture, quantize
@@ -255,6 +257,23 @@ def test_an_estimate_knows_tiles_memory_and_time(upscaler: Upscaler, photo: Pict
     larger = upscaler.estimate(header, Target(scale=(20, 20)))
     assert larger.seconds > found.seconds > 0
     assert upscaler.estimate(header, Target(longer=9)).seconds == 0
+
+
+def test_speed_is_found_as_the_workers_work_each_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Operations on all cores wait for the busiest one: beside a busy process 15 times too long was told."""
+    both = threading.Barrier(2, timeout=60)
+    ways = []
+
+    def watched(*given: Any, **how: Any) -> Iterator[Any]:
+        both.wait()  # they run at the same time, as tiles do
+        ways.append(how["workers"])
+        return render(*given, **how)
+
+    monkeypatch.setattr("liif_cli.api.render", watched)
+    header = Header(width=44, height=30, channels=3, alpha=False, bits=8, format="png")
+    with Upscaler(build(TINY["edsr"], seed=6), threads=2) as made:
+        assert made.estimate(header, DOUBLE).seconds > 0
+    assert set(ways) == {1}
 
 
 def test_that_memory_is_tight_is_told_once() -> None:
