@@ -36,6 +36,9 @@ _INSIDE = 0.8
 _AS_GOOD = 1.04
 # What starting a tile costs beside its arithmetic, in multiply-adds: about 3 ms.
 _TILE_WORK = 300_000_000
+# ... and for each number of a layer too large to be kept when it is freed (KEPT_BYTES): the kernel hands out
+# the next one page by page, zeroed. Half of what was found, as other kernels may be faster.
+_FRESH_WORK = 40
 # The most that is handed on at once: rows, and bytes.
 _BAND_ROWS = 64
 _BAND_BYTES = 8 << 20
@@ -79,13 +82,15 @@ class Band:
 class Load:
     """What one pixel costs, apart from the model: planes of three channels that run through the model
     (colour, alpha), pixels a worker renders at a time,
-    bytes of a number on the way, bytes of a finished pixel, times it is done (TTA)."""
+    bytes of a number on the way, bytes of a finished pixel, times it is done (TTA), whether memory
+    comes page by page from the kernel (on a GPU torch keeps all of it)."""
 
     planes: int = 1
     block_px: int = 4096
     item_bytes: int = 4
     out_bytes: int = 12
     times: int = 1
+    paged: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,6 +235,9 @@ class _Choice:
         in_columns = _most_input(grid.in_width, grid.out_width, columns, spec.halo_px)
         in_px, out_px = in_rows * in_columns * load.planes, rows * columns * load.planes
         encoding = in_px * spec.multiply_adds_per_input_pixel * load.times
+        layer = in_px * spec.encoder.width
+        if load.paged and layer * load.item_bytes > KEPT_BYTES:
+            encoding += _layers_made(spec.encoder) * layer * _FRESH_WORK * load.times
         decoding = out_px * _decoding(spec) * load.times
         if shared == "tiles":
             work: float = -(-tiles // workers) * (encoding + decoding + _TILE_WORK)
@@ -326,6 +334,14 @@ def _layers_held(encoder: EncoderSpec) -> int:
         # The dense blocks' outputs twice (apart and joined), one block's layers twice while joining.
         return max(2 * encoder.depth, encoder.depth + 2 * (encoder.layers + 1)) + 3
     return 5 if encoder.kind == "edsr" else 3
+
+
+def _layers_made(encoder: EncoderSpec) -> int:
+    """How many outputs of a layer (of `width` channels) encoding allocates, one after the other."""
+    if encoder.kind == "rdn":
+        # In a block: a layer's own, the ReLU of it, all before joined to that; in the end the blocks joined.
+        return encoder.depth * (encoder.layers * (encoder.layers + 7) // 2 + 3) + 5
+    return 2 * encoder.depth + (2 if encoder.kind == "edsr" else 1)
 
 
 def _pieces(start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:

@@ -108,6 +108,7 @@ def load_of(picture: Picture, model: Model, how: Rendering) -> Load:
         item_bytes=parameter.element_size(),
         out_bytes=channels * (how.depth or 32) // 8,
         times=8 if how.tta else 1,
+        paged=parameter.device.type == "cpu",
     )
 
 

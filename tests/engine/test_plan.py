@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from liif_cli.engine.plan import Load, Plan, halved, plan
+from liif_cli.engine.plan import Load, Plan, _layers_made, halved, plan
 from liif_cli.errors import DeviceError
+from liif_cli.machine import KEPT_BYTES
 from liif_cli.nn.coords import Grid, taps
-from liif_cli.nn.spec import DecoderSpec, EncoderSpec, ModelSpec
+from liif_cli.nn.spec import DecoderSpec, EncoderKind, EncoderSpec, ModelSpec
 
 EDSR = ModelSpec(
     encoder=EncoderSpec(kind="edsr", width=64, depth=16), decoder=DecoderSpec(kind="liif", hidden=(256,) * 4)
@@ -110,6 +111,20 @@ def test_plenty_of_memory_is_not_wasted() -> None:
     assert _large().peak_bytes < 1 << 30
 
 
+def test_a_layer_is_no_larger_than_what_is_kept_where_that_costs_less_than_fresh_pages() -> None:
+    """In one piece `compact` of a megapixel is the least arithmetic, but 26 layers are zeroed anew."""
+    spec = replace(SMALL, encoder=EncoderSpec(kind="compact", width=48, depth=12))
+    grid = Grid.whole(900, 1100, 3600, 4400)
+
+    def largest(*, paged: bool) -> int:
+        found = plan(spec, grid, budget_bytes=PLENTY, workers=2, load=Load(paged=paged))
+        return (
+            max(tile.in_height * tile.in_width for strip in found.strips() for tile in strip.tiles) * 48 * 4
+        )
+
+    assert largest(paged=True) <= KEPT_BYTES < largest(paged=False)
+
+
 def test_a_small_picture_is_not_cut_where_the_halo_would_cost_more() -> None:
     # 128 pixels, a halo of 133: two tiles would both encode all of it.
     grid = Grid.whole(128, 128, 256, 256)
@@ -138,6 +153,32 @@ def test_the_memory_does_not_grow_with_the_output() -> None:
     for factor in (1, 10, 40):
         grid = Grid.whole(1000, 1000, 1000 * factor, 1000 * factor)
         assert plan(SMALL, grid, budget_bytes=budget, workers=2).peak_bytes <= budget
+
+
+@pytest.mark.parametrize("kind", ["compact", "edsr", "rdn"])
+def test_it_knows_how_many_layers_encoding_makes(kind: EncoderKind) -> None:
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    from liif_cli.nn.model import build
+
+    layers = 3 if kind == "rdn" else 0
+    spec = replace(SMALL, encoder=EncoderSpec(kind=kind, width=8, depth=4, layers=layers))
+    x = torch.rand(1, 3, 10, 10)
+
+    class Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        made = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            found = func(*args, **(kwargs or {}))
+            if not func._schema.name.endswith("_"):  # in place: nothing is made
+                self.made += found.numel()
+            return found
+
+    model = build(spec)
+    with torch.inference_mode(), Counted() as counted:  # type: ignore[no-untyped-call]
+        model.encoder(x)
+    assert counted.made == _layers_made(spec.encoder) * 8 * 10 * 10
 
 
 @pytest.mark.parametrize(("tile_px", "rows"), [(100, 400), (60, 400), (40, 320)])
