@@ -334,7 +334,7 @@ class _Run:
                 raise Stopped
             with torch.inference_mode():
                 pixels = render_block(prepared, *place)
-                landing.bring(finish(pixels), torch.isfinite(pixels).all(), partial(put, *place))
+                landing.bring(finish(pixels), _finite(pixels), partial(put, *place))
 
         def alone(place: tuple[slice, slice]) -> None:
             landing = Landing(prepared.first.device)
@@ -389,6 +389,13 @@ def _stored(planes: Tensor, channels: int, depth: int | None) -> Tensor:
     # float32 holds 65535.5 exactly, so cutting off the fraction rounds half up in both depths.
     levels: Tensor = (values * top).add_(0.5).clamp_(0, top)
     return levels.to(torch.uint8 if depth == 8 else torch.int32)
+
+
+def _finite(values: Tensor) -> Tensor:
+    """Whether all of them are, as a tensor beside them. One pass: the least and the greatest tell, and a
+    value that is not a number is both."""
+    least, greatest = torch.aminmax(values)
+    return torch.isfinite(least) & torch.isfinite(greatest)
 
 
 def _parameter(model: Model) -> Tensor:

@@ -304,6 +304,14 @@ def test_numbers_that_overflow_are_done_again_in_float32(photo: Picture, crew: C
             whole(broken, photo, grid, crew, exact=hopeless)
 
 
+@pytest.mark.parametrize("one", [float("nan"), float("inf"), float("-inf")])
+def test_one_number_is_enough(one: float) -> None:
+    values = torch.rand(1, 9, 30, 3)
+    assert rendering._finite(values)
+    values[0, 4, 17, 1] = one
+    assert not rendering._finite(values)
+
+
 def test_a_render_that_is_stopped_ends_soon_and_leaves_no_work_behind(
     tiny_model: Model, photo: Picture, crew: Crew
 ) -> None:
