@@ -161,7 +161,7 @@ def bench(
         raise UsageError("nothing to measure: --scales or --sizes is empty")
     say = _Say(quiet=quiet, verbose=verbose)
     if runs < 5:
-        say.note(f"of {runs} runs a median says little; 5 are the default")
+        say.note("a median of fewer than 5 runs, the default, says little")
 
     from liif_cli.bench.subject import Setup
 

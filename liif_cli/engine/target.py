@@ -240,12 +240,12 @@ class Target:
         return left, top
 
 
-def parse_scale(text: str) -> tuple[Fraction, Fraction]:
+def parse_scale(text: str, *, option: str = "--scale") -> tuple[Fraction, Fraction]:
     """`7.5`, `2x3.5` (width x height), `150%` -> (x, y) factors. Raises UsageError."""
     parts = [_factor(part) for part in text.lower().split("x")]
     if len(parts) in (1, 2) and all(part for part in parts):
         return parts[0] or Fraction(0), parts[-1] or Fraction(0)
-    raise UsageError(f"--scale {text}: not a factor", hint="write 7.5, 150%, or 2x3.5 for width x height")
+    raise UsageError(f"{option} {text}: not a factor", hint="write 7.5, 150%, or 2x3.5 for width x height")
 
 
 def parse_size(text: str, *, fit: Fit = "inside", gravity: Gravity = "center") -> Target:

@@ -42,7 +42,7 @@ class Scale:
     @classmethod
     def parse(cls, text: str) -> Scale:
         """As `--scale` is written: `2`, `2.5`, `250%`, `2x3.5` (width x height). Raises UsageError."""
-        x, y = parse_scale(text)
+        x, y = parse_scale(text, option="--scales")
         if min(x, y) < 1:
             raise UsageError(
                 f"a picture is not measured at x{text}", hint="scales to be measured are 1 or more"
