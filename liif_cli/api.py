@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from liif_cli import machine
 from liif_cli.engine.device import Placement, moved, place
 from liif_cli.engine.options import Options as Options
 from liif_cli.engine.plan import Band, Load, Plan, plan
@@ -239,10 +240,12 @@ class Upscaler:
     def _input_pixel(self, bits: int, factor: int) -> float:
         """Seconds for an input pixel and those made of it: what pictures twice as large take longer.
 
-        Every worker does one by itself, as it does its tiles: no operation waits for a busy core.
+        Every worker does one by itself, as it does its tiles: no operation waits for a busy core. More
+        workers than cores are no faster, and would each take memory for theirs.
         """
         model, how = self._way(bits)
-        how, noise, workers = replace(how, tta=False), np.random.default_rng(0), self._crew.threads
+        how, noise = replace(how, tta=False), np.random.default_rng(0)
+        workers = min(self._crew.threads, machine.cores())
         side, before = _PROBE_PX // factor, 0.0
 
         def enlarge(pixels: Array) -> None:

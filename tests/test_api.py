@@ -264,16 +264,18 @@ def test_speed_is_found_as_the_workers_work_each_by_itself(monkeypatch: pytest.M
     both = threading.Barrier(2, timeout=60)
     ways = []
 
-    def watched(*given: Any, **how: Any) -> Iterator[Any]:
+    def watched(*picture: Any, **how: Any) -> Iterator[Any]:
         both.wait()  # they run at the same time, as tiles do
         ways.append(how["workers"])
-        return render(*given, **how)
+        return render(*picture, **how)
 
     monkeypatch.setattr("liif_cli.api.render", watched)
+    monkeypatch.setattr("liif_cli.machine.cores", lambda: 2)
     header = Header(width=44, height=30, channels=3, alpha=False, bits=8, format="png")
-    with Upscaler(build(TINY["edsr"], seed=6), threads=2) as made:
+    with Upscaler(build(TINY["edsr"], seed=6), threads=5) as made:
         assert made.estimate(header, DOUBLE).seconds > 0
     assert set(ways) == {1}
+    assert both.n_waiting == 0 and len(ways) % 6 == 0  # two at a time, as there are two cores, three times
 
 
 def test_that_memory_is_tight_is_told_once() -> None:
