@@ -6,20 +6,30 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from liif_cli.errors import UsageError
+
 if TYPE_CHECKING:
     from liif_cli.report import Table
 
 
 def has_block(path: Path, name: str) -> bool:
-    """Whether `path` is a document with a block of this name."""
+    """Whether `path` is a document with a block of this name. Raises UsageError if the block's end is not
+    found: the document would be taken for no document, and replaced."""
     from liif_cli.report import blocks
 
     if not path.is_file():
         return False
     try:
-        return any(block.name == name for block in blocks(path.read_text("utf-8")))
+        text = path.read_text("utf-8")
     except UnicodeDecodeError:
         return False
+    found = any(block.name == name for block in blocks(text))
+    if not found and f"<!-- begin {name}:" in text:
+        raise UsageError(
+            f"{path}: its block {name} is not as it should be",
+            hint=f"it begins with a line `<!-- begin {name}: ... -->` and ends with `<!-- end {name} -->`",
+        )
+    return found
 
 
 def write_tables(path: Path, name: str, tables: Sequence[Table]) -> None:

@@ -352,11 +352,8 @@ class _Outputs:
                 raise UsageError(f"{path.parent}: no such folder")
             if path == self.json:
                 continue  # is continued
-            if (
-                path.exists()
-                and not self.overwrite
-                and not (path == self.markdown and document.has_block(path, BLOCK))
-            ):
+            kept = path == self.markdown and document.has_block(path, BLOCK)
+            if path.exists() and not self.overwrite and not kept:
                 raise UsageError(f"{path}: is there already", hint="-y overwrites it")
 
     def journal(self, stack: ExitStack) -> Journal | None:

@@ -118,6 +118,22 @@ def test_tables_can_be_made_again_from_the_file_alone(
     assert capsys.readouterr().out.startswith(f"**{model}, fp32 on cpu")
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["mine\n<!-- begin speed: x -->\nold\n", "<!-- end speed -->\nmine\n<!-- begin speed: x -->\n"],
+    ids=["no end", "end first"],
+)
+@pytest.mark.parametrize("more", [[], ["-y"]], ids=["", "-y"])
+def test_a_document_whose_block_is_damaged_is_left_alone(
+    tmp_path: Path, capsys: Captured, text: str, more: list[str]
+) -> None:
+    kept, page = Path(__file__).parents[1] / "data" / "speed.jsonl", tmp_path / "page.md"
+    page.write_text(text, "utf-8")
+    assert main(["bench", "--from", str(kept), "--markdown", str(page), *more]) == 2
+    assert "its block speed is not as it should be" in capsys.readouterr().err
+    assert page.read_text("utf-8") == text
+
+
 def test_a_gate_ends_with_status_5_after_showing_and_keeping_everything(
     liif: Liif, tmp_path: Path, capsys: Captured
 ) -> None:
