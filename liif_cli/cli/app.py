@@ -108,6 +108,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.fail("memory ran out", "close other programs, or give less to --memory or --jobs")
         return 3
     except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # the library of the command line makes a 1 of it
+            _forget_stdout()
+            return READER_LEFT
         status = error.code
     except Exception:
         console.bug(traceback.format_exc())

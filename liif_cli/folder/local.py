@@ -30,7 +30,7 @@ from liif_cli.image import colour
 from liif_cli.image.alpha import flatten
 from liif_cli.image.bands import Canvas, Encoding, Tags, open_bands
 from liif_cli.image.isolate import Reader
-from liif_cli.image.whole import sweep, whole
+from liif_cli.image.whole import pour, sweep, whole
 from liif_cli.image.write import write
 
 Array = npt.NDArray[Any]
@@ -151,6 +151,8 @@ def _ended(
         return job.stopped()
     except LiifError as error:
         return job.failed(error)
+    except BrokenPipeError:  # who reads stdout has had enough: not about this picture
+        raise
     except MemoryError:
         return job.failed(DeviceError(f"{job.source.name}: memory ran out", hint="give less to --jobs"))
     except Exception as error:
@@ -284,13 +286,12 @@ def _copied(job: Job) -> Result:
     """The file as it is."""
     given = job.source.given
     with ExitStack() as stack:
+        source = io.BytesIO(given) if isinstance(given, bytes) else stack.enter_context(given.open("rb"))
         if job.output is None:
-            target = sys.stdout.buffer
+            pour(source, sys.stdout.buffer)
         else:
             _make_folder(job.output.parent)
-            target = stack.enter_context(whole(job.output, overwrite=job.overwrite))
-        source = io.BytesIO(given) if isinstance(given, bytes) else stack.enter_context(given.open("rb"))
-        shutil.copyfileobj(source, target)
+            shutil.copyfileobj(source, stack.enter_context(whole(job.output, overwrite=job.overwrite)))
     return job.result("done", notes=("already as large: copied as it is",))
 
 

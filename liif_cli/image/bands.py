@@ -7,7 +7,6 @@ that end early, missing and surplus rows are errors, and the name appears only a
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -17,15 +16,12 @@ from typing import Any, BinaryIO
 
 import numpy.typing as npt
 
-from liif_cli.errors import PictureError
 from liif_cli.image import colour, formats, jpeg, metadata
 from liif_cli.image.encoders import Canvas, Encoder, Encoding, Tags, encoder_of
 from liif_cli.image.picture import to_bits
-from liif_cli.image.whole import refusal, whole
+from liif_cli.image.whole import pour, refusal, whole
 
 __all__ = ["Bands", "Canvas", "Encoding", "Tags", "open_bands", "write_bands"]
-
-_COPIED_BYTES = 1 << 20
 
 
 class Bands:
@@ -137,11 +133,4 @@ def _opened(target: Path | str | BinaryIO, overwrite: bool, needed: Callable[[],
             file.seek(0)
         except OSError as error:
             raise refusal(Path(tempfile.gettempdir()) / "picture", error, needed()) from error
-        try:
-            shutil.copyfileobj(file, target, _COPIED_BYTES)
-            target.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise PictureError(f"stdout cannot be written: {reason}") from error
+        pour(file, target)

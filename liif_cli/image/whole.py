@@ -23,6 +23,7 @@ from liif_cli.errors import PictureError
 
 _NAME = re.compile(r"\.liif-\d+-[0-9a-f]{12}\.part")
 _TRIES = 8  # to find a free temporary name
+_COPIED_BYTES = 1 << 20
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) if os.name != "nt" else (errno.ENOSPC, errno.EFBIG)
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)
 
@@ -69,6 +70,28 @@ def whole(
         raise refusal(path, failed.__cause__, count) from failed.__cause__
     finally:
         _discard(file)
+
+
+def pour(source: BinaryIO, stdout: BinaryIO) -> None:
+    """Copy what is left of a file into stdout, all of it.
+
+    An unbuffered stream (PYTHONUNBUFFERED, or `python -u`) may take less than it is given, and a number
+    that it returns is all that says so. Raises PictureError where no more is taken, BrokenPipeError where
+    the reader left.
+    """
+    try:
+        while chunk := memoryview(source.read(_COPIED_BYTES)):
+            while chunk:
+                taken = stdout.write(chunk)
+                if not taken:  # None: a pipe that does not wait for its reader
+                    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+                chunk = chunk[taken:]
+        stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise PictureError(f"stdout cannot be written: {reason}") from error
 
 
 def refuse_special(path: Path) -> None:

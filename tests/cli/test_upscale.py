@@ -433,6 +433,21 @@ def test_a_list_with_a_picture_or_nul_in_it_is_refused(liif: Liif, capsys: Captu
     assert liif("--files-from", "names", "-o", "out/") == 0
 
 
+@pytest.mark.skipif(os.name == "nt", reason="the system has no such pipes")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_leaves_is_no_bug(weights: Path, unbuffered: str) -> None:
+    command = [sys.executable, "-m", "liif_cli", "upscale", "-m", str(weights), "a.png", "-s", "9", "-o", "-"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as left:
+        done = subprocess.run(
+            command, stdout=left, stderr=subprocess.PIPE, text=True, check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )  # fmt: skip
+    assert done.returncode == 141
+    assert "bug" not in done.stderr
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
 @pytest.mark.parametrize(
     "arguments", [["-o", "-"], ["-o", "b.png", "--json"], ["--dry-run"]], ids=["picture", "json", "dry run"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import stat
@@ -11,11 +12,12 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 import pytest
 
 from liif_cli.errors import PictureError
-from liif_cli.image.whole import leftovers, sweep, whole
+from liif_cli.image.whole import leftovers, pour, sweep, whole
 
 posix = pytest.mark.skipif(os.name == "nt", reason="signals and small file systems")
 
@@ -228,3 +230,27 @@ def test_links_and_folders_that_look_like_leftovers_are_left_alone(tmp_path: Pat
     (tmp_path / ".liif-2-0123456789ab.part").mkdir()
     assert sweep(tmp_path) == []
     assert leftovers(tmp_path / "missing") == []
+
+
+class Sip(io.RawIOBase):
+    """An unbuffered stream: takes a little at a time, and nothing once it holds `room` bytes."""
+
+    def __init__(self, room: int) -> None:
+        self.room, self.held = room, bytearray()
+
+    def write(self, data: Any) -> int | None:
+        taken = bytes(data)[: min(1000, self.room - len(self.held))]
+        self.held += taken
+        return len(taken) or None
+
+
+def test_all_goes_into_a_stream_that_takes_little_at_a_time() -> None:
+    content = os.urandom(1_500_000)
+    sip = Sip(room=3_000_000)
+    pour(io.BytesIO(content), cast("BinaryIO", sip))
+    assert sip.held == content
+
+
+def test_a_stream_that_takes_no_more_is_an_error_not_a_shorter_picture() -> None:
+    with pytest.raises(PictureError, match="stdout cannot be written"):
+        pour(io.BytesIO(bytes(20_000)), cast("BinaryIO", Sip(room=12_345)))
