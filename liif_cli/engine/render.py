@@ -52,6 +52,7 @@ class Crew:
         machine.keep_freed_memory()
         held = machine.resident_bytes()
         self._most_bytes = held + budget_bytes if held and budget_bytes else None
+        self.closed = threading.Event()
         before = torch.get_num_threads()
         self.threads = threads or before
         self.workers = ThreadPoolExecutor(self.threads, "liif-worker", _use_threads, (1,))
@@ -75,7 +76,8 @@ class Crew:
             machine.trim()
 
     def close(self) -> None:
-        """End the threads, once they have done what they are at; what waits is dropped."""
+        """End the threads: renders that are not done raise `Stopped` at their next block."""
+        self.closed.set()
         self.workers.shutdown(wait=False, cancel_futures=True)
         self.driver.shutdown(wait=False, cancel_futures=True)
 
@@ -229,11 +231,9 @@ class _Run:
                 started.popleft()
         finally:
             halt.set()
-            tasks = [task for one in started for task in one.tasks]
-            for task in tasks:
-                task.cancel()
+            running = _cancelled([task for one in started for task in one.tasks])
             if not (self.how.stop and self.how.stop.is_set()):  # who stops waits for no tile
-                wait(tasks)
+                wait(running)
 
     def _start(self, todo: Plan, strip: Strip, halt: threading.Event) -> _Started:
         channels = self.picture.channels + (self.picture.alpha is not None)
@@ -252,6 +252,7 @@ class _Run:
             while not task.done():
                 self._check_stop()
                 wait([task], timeout=0.2)
+            self._check_stop()
             task.result()
         step = todo.band_rows(one.pixels[0].nbytes)
         for row in range(0, one.strip.height, step):
@@ -352,13 +353,17 @@ class _Run:
             for task in tasks:
                 task.result()
         finally:
-            for task in tasks:
-                task.cancel()
-            wait(tasks)
+            wait(_cancelled(tasks))
 
     def _check_stop(self) -> None:
-        if self.how.stop and self.how.stop.is_set():
+        if self.crew.closed.is_set() or (self.how.stop and self.how.stop.is_set()):
             raise Stopped
+
+
+def _cancelled(tasks: list[Future[None]]) -> list[Future[None]]:
+    """Cancel what has not begun; the rest, which is to be waited for. Never for a cancelled one: who waits
+    is woken by the thread that finds it in its queue, and a pool that is shut down has emptied that."""
+    return [task for task in tasks if not task.cancel()]
 
 
 def _planes(picture: Picture, tile: Tile) -> Array:

@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from liif_cli.engine import render as rendering
 from liif_cli.engine.device import moved
@@ -356,6 +357,37 @@ def test_who_stops_does_not_wait_for_a_tile(
     assert not go.is_set()
     go.set()
     assert crew.workers.submit(int).result(timeout=5) == 0
+
+
+@pytest.mark.parametrize("tile_px", [8, None], ids=["tiles", "rows"])
+def test_a_crew_that_is_closed_ends_its_renders(
+    tiny_model: Model, photo: Picture, monkeypatch: pytest.MonkeyPatch, tile_px: int | None
+) -> None:
+    begun, go = threading.Event(), threading.Event()
+    block = rendering.render_block
+
+    def slow(*args: Any) -> Tensor:
+        begun.set()
+        go.wait(60)
+        return block(*args)
+
+    monkeypatch.setattr(rendering, "render_block", slow)
+    ended = []
+
+    def ask() -> None:
+        grid = Grid.whole(photo.height, photo.width, 300, 300)
+        try:
+            next(render(tiny_model, photo, grid, one, budget_bytes=PLENTY, tile_px=tile_px))
+        except Stopped:
+            ended.append(True)
+
+    with Crew(1) as one:
+        asking = threading.Thread(target=ask, daemon=True)
+        asking.start()
+        begun.wait(60)
+    go.set()
+    asking.join(20)
+    assert ended == [True]
 
 
 def test_a_render_that_nobody_asks_on_leaves_no_work_behind(
