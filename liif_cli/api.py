@@ -24,6 +24,7 @@ from liif_cli.engine.plan import Band, Load, Plan, plan
 from liif_cli.engine.render import Crew, Rendering, load_of, render
 from liif_cli.engine.target import Layout, Target
 from liif_cli.image.alpha import bleed, flatten
+from liif_cli.image.formats import Writing
 from liif_cli.image.picture import Picture, quantize, to_bits, to_unit
 from liif_cli.image.read import Header
 from liif_cli.image.resample import Window, resample
@@ -187,33 +188,40 @@ class Upscaler:
         return self.placement.budget_bytes // beside, max(1, self.threads // beside)
 
     def estimate(
-        self, header: Header, target: Target, *, bits: int = 8, writer_bytes: int = 0, beside: int = 1
+        self,
+        header: Header,
+        target: Target,
+        *,
+        bits: int = 8,
+        writing: Writing = Writing(),  # noqa: B008  it is frozen
+        beside: int = 1,
     ) -> Estimate:
         """What enlarging such a picture takes, before any of it is read.
 
-        writer_bytes: what is held by who takes the result, see `image.formats.writer_bytes`.
+        writing: what is held by who takes the result, see `image.formats.writing`.
         beside: how many pictures are done at the same time. Raises DeviceError as `upscale`.
         """
-        found, held = self.outlook(header, target, bits=bits, writer_bytes=writer_bytes, beside=beside)
+        found, given = self.outlook(header, target, bits=bits, writing=writing, beside=beside)
         if found is None:
-            return Estimate(tiles=0, peak_bytes=held, seconds=0.0)
+            return Estimate(tiles=0, peak_bytes=writing.peak_bytes(given, 0), seconds=0.0)
         self._tell_if_tight(found)
         encode_s, render_s = self._speed(bits)
         seconds = found.encoded_px * encode_s + found.rendered_px * render_s
-        return Estimate(tiles=found.tiles, peak_bytes=held + found.peak_bytes, seconds=seconds)
+        peak = writing.peak_bytes(given, found.peak_bytes)
+        return Estimate(tiles=found.tiles, peak_bytes=peak, seconds=seconds)
 
     def outlook(
-        self, header: Header, target: Target, *, bits: int, writer_bytes: int, beside: int
+        self, header: Header, target: Target, *, bits: int, writing: Writing, beside: int
     ) -> tuple[Plan | None, int]:
-        """The plan for such a picture (None if no pixel comes from the model), and what is held beside it."""
+        """The plan for such a picture (None if no pixel comes from the model), and its own bytes."""
         layout = target.layout(header.width, header.height)
         alpha = header.alpha and self.options.alpha == "model"
         blank = np.zeros((1, 1, header.channels), np.uint8)
         like = Picture(pixels=blank, alpha=blank[..., 0] if alpha else None)
         model, how = self._way(bits)
         given = header.width * header.height * (header.channels + header.alpha) * header.bits // 8
-        held, (budget, workers) = given + writer_bytes, self.share(beside)
-        return self.plan(layout, load_of(like, model, how), budget, held, workers), held
+        held, (budget, workers) = given + writing.held_bytes, self.share(beside)
+        return self.plan(layout, load_of(like, model, how), budget, held, workers), given
 
     def _tell_if_tight(self, found: Plan | None) -> None:
         """Say, once, that more memory would save much time."""

@@ -84,8 +84,9 @@ class Subject:
         given = self.reader.read(source)
         ready = perf_counter()
         width, height = case.out_size
-        writer = formats.writer_bytes("png", width=width, height=height, channels=given.channels)
-        job = self.upscaler.prepare(given, case.target, held_bytes=given.pixels.nbytes + writer)
+        writing = formats.writing("png", width=width, height=height, channels=given.channels)
+        held = given.pixels.nbytes + writing.held_bytes
+        job = self.upscaler.prepare(given, case.target, held_bytes=held)
         canvas = Canvas(width=width, height=height, channels=job.channels)
         waits = [(ready, perf_counter())]
         with (

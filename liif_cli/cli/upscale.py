@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -192,12 +192,15 @@ class _How:
         usual = min((self.threads or os.cpu_count() or 1) + 1, 4)
         return min(self.parallel or usual, len(jobs))
 
-    def at_once(self, jobs: Sequence[Job], upscaler: Upscaler) -> int:
-        """How many are: as many as was asked for, or as memory allows."""
+    def at_once(self, jobs: Sequence[Job], upscaler: Upscaler, say: _Say) -> int:
+        """How many are, by the memory there is; fewer than were asked for is told."""
         from liif_cli.folder import local
 
         most = self.most_at_once(jobs)
-        return most if self.parallel else local.at_once(jobs, upscaler, most)
+        found = local.at_once(jobs, upscaler, most, asked=self.parallel is not None)
+        if self.parallel and found < most:
+            say.note(f"memory is short for {most} pictures at once: {found} will be done (more --memory)")
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -351,21 +354,23 @@ def _run(where: _Where, target: Target, rules: Rules, how: _How, say: _Say, *, d
         alone = len(results) + len(jobs) == 1
         for result in results:
             say.result(result, alone=alone)
-        if how.fail_fast and exit_status(results):
-            ended: Iterable[Result] = (job.stopped() for job in jobs)
-        elif not jobs:
-            ended = ()
+        late: list[Result] = []
+        if not jobs or (how.fail_fast and exit_status(results)):
+            ended = (job.stopped() for job in jobs)
+        elif dry:
+            ended = _estimated(jobs, how, say, stack)
         else:
-            ended = (_estimated if dry else _results)(jobs, how, say, stack)
+            ended = _results(jobs, how, say, stack, late.append)
         try:
             for result in ended:
                 say.result(result, alone=alone)
                 results.append(result)
         except (KeyboardInterrupt, Terminated):
+            ended.close()  # what was interrupted outside of it has not ended yet
             told = {(result.input, result.output) for result in results}
-            left = [job.stopped() for job in jobs]
-            for result in left:
+            for result in (*late, *(job.stopped() for job in jobs)):
                 if (result.input, result.output) not in told:
+                    told.add((result.input, result.output))
                     say.json(result.row())
                     results.append(result)
             say.end(results, perf_counter() - start, dry=dry)
@@ -377,7 +382,9 @@ def _run(where: _Where, target: Target, rules: Rules, how: _How, say: _Say, *, d
     return exit_status(results)
 
 
-def _results(jobs: Sequence[Job], how: _How, say: _Say, stack: ExitStack) -> Iterator[Result]:
+def _results(
+    jobs: Sequence[Job], how: _How, say: _Say, stack: ExitStack, late: Callable[[Result], None]
+) -> Generator[Result]:
     """Do the jobs, with a bar."""
     from liif_cli.image.isolate import Reader
 
@@ -393,24 +400,25 @@ def _results(jobs: Sequence[Job], how: _How, say: _Say, stack: ExitStack) -> Ite
             jobs,
             upscalers,
             how.saving,
-            parallel=how.at_once(jobs, upscalers[0]),
+            parallel=how.at_once(jobs, upscalers[0], say),
             fail_fast=how.fail_fast,
             readers=readers,
             advance=lambda _, pixels: advance(pixels / 1e6),
+            late=late,
         )
 
 
-def _estimated(jobs: Sequence[Job], how: _How, say: _Say, stack: ExitStack) -> Iterator[Result]:
+def _estimated(jobs: Sequence[Job], how: _How, say: _Say, stack: ExitStack) -> Generator[Result]:
     """What the jobs would take."""
     upscaler = how.upscalers(stack, say)[0]
-    beside = how.at_once(jobs, upscaler)
+    beside = how.at_once(jobs, upscaler, say)
     for job in jobs:
         if job.through:
             yield job.result("planned")
             continue
         try:
             found = upscaler.estimate(
-                job.header, job.target, bits=job.bits, writer_bytes=job.writer_bytes, beside=beside
+                job.header, job.target, bits=job.bits, writing=job.writing, beside=beside
             )
         except LiifError as error:
             yield job.failed(error)

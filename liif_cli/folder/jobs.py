@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -101,14 +102,20 @@ class Job:
     format: str
     bits: int
     overwrite: bool
+    lossless: bool = False
     through: bool = False
     notes: tuple[str, ...] = ()
 
     @property
-    def writer_bytes(self) -> int:
-        """What writing its result holds beside the computation."""
-        layout, channels = self.layout, self.header.channels + self.header.alpha
-        return formats.writer_bytes(self.format, width=layout.width, height=layout.height, channels=channels)
+    def writing(self) -> formats.Writing:
+        """What writing its result holds."""
+        return formats.writing(
+            self.format,
+            width=self.layout.width,
+            height=self.layout.height,
+            channels=self.header.channels + self.header.alpha,
+            lossless=self.lossless,
+        )
 
     def result(self, status: Status, **more: Any) -> Result:
         """How it ended, with what is known beforehand."""
@@ -237,6 +244,7 @@ def _planned(
         format=format,
         bits=bits,
         overwrite=rules.if_exists == "overwrite",
+        lossless=rules.lossless,
         through=through,
         notes=notes,
     )
@@ -358,7 +366,8 @@ def _within_the_disk(planned: list[Job | Result]) -> list[Job | Result]:
         if isinstance(one, Job) and one.output is not None:
             folder = next(parent for parent in one.output.absolute().parents if parent.exists())
             disk = folder.stat().st_dev
-            free.setdefault(disk, shutil.disk_usage(folder).free)
+            usage = shutil.disk_usage(folder)
+            free.setdefault(disk, usage.free if usage.total else sys.maxsize)  # /proc tells nothing
             likely = formats.likely_bytes(
                 one.format,
                 width=one.layout.width,

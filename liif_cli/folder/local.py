@@ -8,7 +8,7 @@ import shutil
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -41,27 +41,29 @@ _LOOKED_AT, _WORTH_IT = 8, 1.2
 _VERIFIED_PX = 96
 
 
-def at_once(jobs: Sequence[Job], upscaler: Upscaler, most: int) -> int:
+def at_once(jobs: Sequence[Job], upscaler: Upscaler, most: int, *, asked: bool = False) -> int:
     """How many of the jobs are best done at the same time: `most`, or fewer if memory is short.
 
     Each has its share of the memory. If the largest do not fit into it, or must be cut into so many
-    pieces that the halos cost more than waiting would, fewer are done at once.
+    pieces that the halos cost more than waiting would, fewer are done at once. asked: the user wants
+    `most`; then only what does not fit makes it fewer.
     """
     largest = sorted(jobs, key=lambda job: job.layout.width * job.layout.height)[-_LOOKED_AT:]
 
     def work(beside: int) -> float:
         plans = (
-            upscaler.outlook(
-                job.header, job.target, bits=job.bits, writer_bytes=job.writer_bytes, beside=beside
-            )[0]
+            upscaler.outlook(job.header, job.target, bits=job.bits, writing=job.writing, beside=beside)[0]
             for job in largest
             if not job.through
         )
         return sum(plan.multiply_adds for plan in plans if plan)
 
+    packing = max(job.writing.packing_bytes for job in largest)
     for beside in range(min(most, len(jobs)), 1, -1):
+        if packing > upscaler.share(beside)[0]:
+            continue
         try:
-            if work(beside) <= _WORTH_IT * work(1):
+            if work(beside) <= _WORTH_IT * work(1) or asked:
                 return beside
         except LiifError:  # too little for so many; for one alone it will be said by its own run
             continue
@@ -77,12 +79,14 @@ def run(
     fail_fast: bool = False,
     readers: Sequence[Reader] = (),
     advance: Callable[[Job, int], None] = lambda job, pixels: None,
-) -> Iterator[Result]:
+    late: Callable[[Result], None] = lambda result: None,
+) -> Generator[Result]:
     """Do the jobs, `parallel` at a time for each upscaler; a result for each, as it ends.
 
     upscalers: one a device; files are shared out. readers: child processes that are already starting.
     advance: is told of finished output pixels, from any thread. When the caller stops asking (or is
-    interrupted), what runs ends soon and leaves no partial file.
+    interrupted), what runs ends soon and leaves no partial file. late: is told then how those ended that
+    had begun and were not asked for.
     """
     for folder in {job.output.parent for job in jobs if job.output is not None}:
         if folder.is_dir():
@@ -101,12 +105,14 @@ def run(
     stop = threading.Event()
     pool = ThreadPoolExecutor(count, "liif-job")
     running = [pool.submit(_ended, job, seats, saving, stop, advance) for job in jobs]
+    left = set(running)
     try:
         for future in as_completed(running):
             result = future.result()
             if fail_fast and result.status == "failed":
                 stop.set()
             yield result
+            left.remove(future)
     finally:
         ended = all(future.done() for future in running)
         stop.set()
@@ -116,6 +122,9 @@ def run(
         pool.shutdown(wait=True, cancel_futures=True)
         for seat in everyone:
             seat.reader.close()
+        for future in left:
+            if not future.cancelled() and future.exception() is None:
+                late(future.result())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,13 +187,13 @@ def _enlarged(
         picture, said = colour.for_format(picture, job.format)
         notes += said
     given = picture.pixels.nbytes + (0 if picture.alpha is None else picture.alpha.nbytes)
-    held = given + job.writer_bytes
+    writing = job.writing
     enlargement = seat.upscaler.prepare(
         picture,
         job.target,
         bits=job.bits,
         budget_bytes=seat.budget_bytes,
-        held_bytes=held,
+        held_bytes=given + writing.held_bytes,
         workers=seat.workers,
     )
     samples = _Samples.of(enlargement, saving.verify)
@@ -197,7 +206,7 @@ def _enlarged(
         "model": seat.upscaler.name,
         "precision": enlargement.dtype,
         "tiles": planned.tiles if planned else 0,
-        "peak_bytes": held + (planned.peak_bytes if planned else 0),
+        "peak_bytes": writing.peak_bytes(given, planned.peak_bytes if planned else 0),
     }
     if saving.verify:
         levels = samples.compared(enlargement)

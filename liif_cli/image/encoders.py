@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from liif_cli import machine
 from liif_cli.errors import PictureError
 from liif_cli.image import formats, jpeg, png, tiff_page
 from liif_cli.image.by_vips import library
@@ -259,6 +260,7 @@ class _Collected:
         named = {"icc_profile": self._tags.icc, "exif": self._tags.exif, "xmp": self._tags.xmp}
         options |= {name: value for name, value in named.items() if value}
         packed = io.BytesIO()
+        machine.trim()  # what computing has freed would be held beside all that this takes
         try:
             Image.fromarray(pixels).save(packed, self._encoding.format, **options)
         except Exception as error:

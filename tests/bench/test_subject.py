@@ -18,7 +18,7 @@ from liif_cli.bench.subject import Setup, Subject, overlap
 from liif_cli.engine.options import Options
 from liif_cli.errors import DeviceError, WeightsError
 from liif_cli.evaluate.protocol import Scale
-from liif_cli.image.formats import writer_bytes
+from liif_cli.image.formats import writing
 from liif_cli.image.read import read
 from liif_cli.image.write import write
 
@@ -53,7 +53,7 @@ def test_the_picture_and_its_writer_count_into_the_budget(
     monkeypatch.setattr(subject.upscaler, "prepare", kept)
     subject.run(*files, CASE)
     width, height = CASE.in_size
-    assert held == [width * height * 3 + writer_bytes("png", width=1, height=1, channels=3)]
+    assert held == [width * height * 3 + writing("png", width=1, height=1, channels=3).held_bytes]
 
 
 def test_the_parts_of_a_run_are_the_run(subject: Subject, files: tuple[Path, Path]) -> None:

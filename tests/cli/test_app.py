@@ -177,6 +177,18 @@ def test_a_signal_ends_it_and_the_old_handler_comes_back(monkeypatch: pytest.Mon
         assert cleaned[-1] == number
 
 
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize(("ignored", "left"), [(False, "SIG_DFL"), (True, "SIG_IGN")])
+def test_while_modules_load_ctrl_c_just_ends_it(ignored: bool, left: str) -> None:
+    code = (
+        "import signal; "
+        f"signal.signal(signal.SIGINT, {'signal.SIG_IGN' if ignored else 'signal.default_int_handler'}); "
+        "import liif_cli.__main__; print(signal.getsignal(signal.SIGINT).name)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == left
+
+
 def test_an_empty_argument_is_not_the_folder_one_is_in(capsys: Captured) -> None:
     for argv in (["upscale", "", "-s", "2"], ["upscale", "a.png", "-o", ""], ["train", ""]):
         assert main(argv) == 2

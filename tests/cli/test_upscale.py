@@ -364,18 +364,22 @@ def test_a_dry_run_plans_what_is_then_done(liif: Liif, capsys: Captured, format:
     assert (planned["tiles"], planned["peak_bytes"]) == (done["tiles"], done["peak_bytes"])
 
 
-@pytest.mark.parametrize(("parallel", "status"), [((), 0), (("-j", "1"), 0), (("-j", "2"), 3)])
-def test_memory_that_is_enough_for_one_picture_is_not_shared_unless_asked_for(
-    liif: Liif, capsys: Captured, photo: Picture, parallel: tuple[str, ...], status: int
+@pytest.mark.parametrize("parallel", [(), ("-j", "1"), ("-j", "2")])
+def test_memory_that_is_enough_for_one_picture_is_not_shared(
+    liif: Liif, capsys: Captured, photo: Picture, parallel: tuple[str, ...]
 ) -> None:
     write(photo, Path("b.png"))
     asked = ("a.png", "b.png", "-s", "4", "-o", "out/", "--memory", "70M", "--json", *parallel)
-    assert liif(*asked, "--dry-run") == liif(*asked) == status
-    said = lines(capsys.readouterr().out)
+    assert liif(*asked, "--dry-run") == liif(*asked) == 0
+    out, err = capsys.readouterr()
+    said = lines(out)
+    assert err.count("memory is short for 2 pictures at once: 1 will be done") == 2 * (
+        parallel == ("-j", "2")
+    )
     planned, done = said[:2], sorted(said[3:5], key=lambda one: str(one["input"]))
     same = ("input", "tiles", "peak_bytes", "error", "hint")
     assert [[one[name] for name in same] for one in planned] == [[one[name] for name in same] for one in done]
-    assert len(list(Path("out").glob("*.png"))) == (0 if status else 2)
+    assert len(list(Path("out").glob("*.png"))) == 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="such names cannot be")
@@ -487,6 +491,30 @@ def test_of_a_run_that_is_interrupted_every_input_is_told(
     done, left, last = lines(capsys.readouterr().out)
     assert (done["status"], left["status"]) == ("done", "skipped")
     assert last["summary"]["done"] == last["summary"]["skipped"] == 1
+
+
+def test_what_was_done_when_the_run_was_interrupted_is_told_as_done(
+    liif: Liif, capsys: Captured, monkeypatch: pytest.MonkeyPatch, photo: Picture
+) -> None:
+    write(photo, Path("b.png"))
+    run = local.run
+
+    def one(*jobs: Any, **how: Any) -> Any:
+        running = run(*jobs, **how)
+        try:
+            yield next(running)
+            deadline = time.monotonic() + 60
+            while len(listed("out")) < 2 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            raise KeyboardInterrupt
+        finally:
+            running.close()
+
+    monkeypatch.setattr(local, "run", one)
+    assert liif("a.png", "b.png", "-o", "out/", "-j", "1", "--json") == 130
+    first, second, last = lines(capsys.readouterr().out)
+    assert first["status"] == second["status"] == "done"
+    assert last["summary"]["done"] == 2 and last["summary"]["skipped"] == 0
 
 
 def test_a_result_whose_name_is_too_long_does_not_stop_the_others(

@@ -24,7 +24,7 @@ from liif_cli.engine.render import Crew, Rendering, Stopped, load_of, render, sa
 from liif_cli.errors import DeviceError, LiifError
 from liif_cli.image.picture import Picture, quantize
 from liif_cli.nn.coords import Grid
-from liif_cli.nn.grid import block_pixels, render_grid
+from liif_cli.nn.grid import block_pixels, render_block, render_grid
 from liif_cli.nn.model import Model, build
 from tests.conftest import TINY
 
@@ -364,7 +364,7 @@ def test_a_crew_that_is_closed_ends_its_renders(
     tiny_model: Model, photo: Picture, monkeypatch: pytest.MonkeyPatch, tile_px: int | None
 ) -> None:
     begun, go = threading.Event(), threading.Event()
-    block = rendering.render_block
+    block = render_block
 
     def slow(*args: Any) -> Tensor:
         begun.set()
@@ -372,7 +372,7 @@ def test_a_crew_that_is_closed_ends_its_renders(
         return block(*args)
 
     monkeypatch.setattr(rendering, "render_block", slow)
-    ended = []
+    ended: list[bool] = []
 
     def ask() -> None:
         grid = Grid.whole(photo.height, photo.width, 300, 300)

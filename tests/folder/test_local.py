@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from liif_cli.engine.target import Target
 from liif_cli.errors import DeviceError
 from liif_cli.folder import local
 from liif_cli.folder.jobs import Job, Result, Rules, Saving, plan_jobs
-from liif_cli.folder.local import run
+from liif_cli.folder.local import at_once, run
 from liif_cli.folder.names import Naming, find
 from liif_cli.image.picture import Picture
 from liif_cli.image.read import read
@@ -135,9 +136,31 @@ def test_an_error_in_the_middle_leaves_no_file(upscaler: Upscaler, monkeypatch: 
 def test_a_run_that_nobody_asks_on_ends_and_leaves_no_partial_file(upscaler: Upscaler) -> None:
     running = run(jobs_of("a.png", "b.png", "c.webp", target=Target(scale=(6, 6))), [upscaler], Saving())
     first = next(running)
-    running.close()  # type: ignore[attr-defined]
+    running.close()
     assert first.status == "done"
     assert not [path for path in Path("out").iterdir() if path.name.startswith(".")]
+
+
+def test_what_was_done_and_not_asked_for_is_told_late(upscaler: Upscaler) -> None:
+    jobs, late = jobs_of("a.png", "b.png"), list[Result]()
+    running = run(jobs, [upscaler], Saving(), parallel=2, late=late.append)
+    first = next(running)
+    deadline = time.monotonic() + 60
+    while not all(job.output and job.output.exists() for job in jobs):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    running.close()
+    names = {result.input for result in late if result.status == "done"}
+    assert names | {first.input} == {"a.png", "b.png"}
+
+
+@pytest.mark.parametrize(("memory", "beside"), [("100M", 1), ("3G", 3)])
+def test_as_many_at_once_as_memory_has_room_to_pack(memory: str, beside: int) -> None:
+    found = jobs_of("a.png", "b.png", "c.webp", target=Target(scale=(30, 30)))
+    jobs = [replace(job, format="avif") for job in found]
+    with Upscaler(build(TINY["light"], seed=1), precision="fp32", memory=memory, threads=1) as upscaler:
+        assert jobs[0].writing.packing_bytes > 60e6
+        assert at_once(jobs, upscaler, 3, asked=True) == beside
 
 
 def test_what_a_killed_run_left_is_swept_away(upscaler: Upscaler) -> None:

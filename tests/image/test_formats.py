@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liif_cli.errors import PictureError, UsageError
-from liif_cli.image.formats import FORMATS, check, likely_bytes, named, of_suffix
+from liif_cli.image.formats import FORMATS, check, likely_bytes, named, of_suffix, writing
 
 
 @pytest.mark.parametrize("format", list(FORMATS))
@@ -42,7 +44,7 @@ def test_other_names_are_understood_and_unknown_ones_answered_with_the_nearest()
         (
             "webp",
             {"width": 16_000, "height": 16_000, "budget_bytes": 10**9},
-            "at once",
+            "are allowed",
             "png and tiff and jpeg",
         ),
         ("jpeg", {"lossless": True}, "--lossless", "png and tiff and webp"),
@@ -77,6 +79,48 @@ def test_a_budget_binds_only_what_does_not_stream() -> None:
     for format in ("png", "tiff", "jpeg"):
         check(format, width=60_000, height=60_000, budget_bytes=1)
     check("webp", width=1000, height=1000, budget_bytes=100_000_000)
+
+
+def test_the_most_that_is_held_is_while_computing_or_while_packing() -> None:
+    stream = writing("png", width=2000, height=1000, channels=3)
+    assert stream.peak_bytes(6, 10**9) == 6 + stream.held_bytes + 10**9 and not stream.packing_bytes
+    whole = writing("avif", width=2000, height=1000, channels=3)
+    assert whole.held_bytes == 6_000_000 < whole.packing_bytes
+    assert whole.peak_bytes(6, 10**9) == 6 + 6_000_000 + 10**9
+    assert whole.peak_bytes(6, 10**6) == 6 + whole.packing_bytes
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="who tells the peak")
+@pytest.mark.parametrize(
+    ("format", "channels", "lossless"),
+    [("avif", 1, 0), ("avif", 3, 0), ("avif", 4, 0), ("webp", 3, 0), ("webp", 4, 0), ("webp", 3, 1)],
+)
+def test_packing_takes_no_more_than_is_said(format: str, channels: int, lossless: int) -> None:
+    width, height = 1800, 1200
+    told = writing(format, width=width, height=height, channels=channels, lossless=bool(lossless))
+    code = f"""if True:
+        import io, numpy as np
+        from liif_cli import machine
+        from liif_cli.image.encoders import Canvas, Encoding, Tags, encoder_of
+        def pack(width, height):
+            shape = (height, width, {channels})
+            alpha = {channels} == 4
+            canvas = Canvas(width=width, height=height, channels={channels} - alpha, alpha=alpha)
+            encoding = Encoding(format={format!r}, lossless={bool(lossless)})
+            encoder = encoder_of(io.BytesIO(), canvas, encoding, Tags())
+            encoder.rows(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
+            encoder.end()
+        pack(64, 64)
+        machine.forget_peak()
+        before = machine.resident_bytes()
+        pack({width}, {height})
+        print(machine.peak_bytes() - before)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    # the rows are made in one piece here, the file is kept in memory
+    beside = 2 * width * height * channels
+    assert told.packing_bytes / 3 < int(done.stdout) < told.packing_bytes + beside
 
 
 def test_the_estimate_grows_with_the_samples() -> None:
