@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -136,17 +137,18 @@ class Row:
     def from_json(cls, found: Mapping[str, Any]) -> Row:
         """What `to_json` wrote. Raises KeyError, TypeError, ValueError or UsageError on anything else."""
         width, height = found["in_size"]
-        case = Case(scale=Scale.parse(str(found["scale"])), in_size=(int(width), int(height)))
-        times = {name: float(found[name]) for name in ("median_s", "min_s", "max_s")}
-        if not all(0 < value < float("inf") for value in times.values()):
+        size = _count(width, least=1), _count(height, least=1)
+        case = Case(scale=Scale.parse(str(found["scale"])), in_size=size)
+        times = {name: _number(found[name]) for name in ("median_s", "min_s", "max_s")}
+        if not 0 < times["min_s"] <= times["median_s"] <= times["max_s"]:
             raise ValueError(f"no times: {times}")
         peak = found["peak_bytes"]
         plain = None
         if "ratio" in found:
             plain = Plainly(
-                median_s=float(found["plain_median_s"]),
-                ratio=float(found["ratio"]),
-                max_difference=float(found["max_difference"]),
+                median_s=_number(found["plain_median_s"]),
+                ratio=_number(found["ratio"]),
+                max_difference=_number(found["max_difference"]),
             )
         return cls(
             way=Way(
@@ -155,13 +157,28 @@ class Row:
                 precision=str(found["precision"]),
                 device=str(found["device"]),
             ),
-            threads=int(found["threads"]),
+            threads=_count(found["threads"], least=1),
             **times,
-            split=Split(**{part: float(value) for part, value in found["split"].items()}),
-            peak_bytes=None if peak is None else int(peak),
+            split=Split(**{part: _number(value) for part, value in found["split"].items()}),
+            peak_bytes=None if peak is None else _count(peak),
             versions={str(name): str(value) for name, value in found["versions"].items()},
             plain=plain,
         )
+
+
+def _number(value: object) -> float:
+    """A number of 0 or more. Raises ValueError."""
+    # true is a number to Python; one of 400 digits is none to anybody
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e30:
+        raise ValueError(f"no number: {value!r:.40}")
+    return float(value)
+
+
+def _count(value: object, *, least: int = 0) -> int:
+    """A whole number of `least` or more. Raises ValueError."""
+    if not isinstance(value, int) or not least <= _number(value):
+        raise ValueError(f"no count: {value!r:.40}")
+    return value
 
 
 def cases(scales: Iterable[Scale], sizes: Iterable[tuple[int, int]]) -> list[Case]:
@@ -205,16 +222,20 @@ class Change:
 
 def read_rows(path: Path) -> list[Row]:
     """The rows `--json` wrote, at least one. Raises UsageError for anything else."""
-    rows = []
     try:
-        for line in path.read_text("utf-8").splitlines():
-            rows.append(Row.from_json(json.loads(line)))
+        text = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from error
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, UsageError) as error:
-        raise UsageError(
-            f"{path}: line {len(rows) + 1} is no row of a bench", hint="`liif bench --json FILE` writes them"
-        ) from error
+    rows = []
+    # Some editors put a mark in front of what they save.
+    for number, line in enumerate(text.removeprefix(codecs.BOM_UTF8).splitlines(), 1):
+        try:
+            if line.strip():
+                rows.append(Row.from_json(json.loads(line)))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, UsageError) as error:
+            raise UsageError(
+                f"{path}: line {number} is no row of a bench", hint="`liif bench --json FILE` writes them"
+            ) from error
     if not rows:
         raise UsageError(f"{path}: holds no rows", hint="`liif bench --json FILE` writes them")
     return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
 STDOUT = Path("-")
 BLOCK = "speed"
+# Parameters that say what is measured, or where that is kept.
+_MEASURING = (
+    *("model", "scales", "sizes", "runs", "plain", "device", "precision", "threads", "memory", "json"),
+)
+_MOST_PIXELS = 2_000_000_000  # as many as `liif upscale` makes unless told otherwise
 
 _MODEL = "Model"
 _MEASURE = "What is measured"
@@ -28,6 +34,7 @@ _OUTPUT = "Results"
 
 
 def bench(
+    ctx: typer.Context,
     model: Annotated[
         list[str] | None,
         typer.Option(
@@ -67,7 +74,8 @@ def bench(
         str, typer.Option(rich_help_panel=_SPEED, help="auto (the fastest that passes), fp32, bf16, fp16.")
     ] = "auto",
     threads: Annotated[
-        int | None, typer.Option(min=1, rich_help_panel=_SPEED, show_default="all cores", help="On a CPU.")
+        int | None,
+        typer.Option(min=1, max=1024, rich_help_panel=_SPEED, show_default="all cores", help="On a CPU."),
     ] = None,
     memory: Annotated[
         str | None,
@@ -147,8 +155,10 @@ def bench(
     most = None if max_regression is None else results.parse_share(max_regression)
     old = results.read_rows(against) if against else []
     if from_:
-        if json:
-            raise UsageError("--from goes without --json: nothing is measured")
+        for option in _MEASURING:
+            source = ctx.get_parameter_source(option)
+            if source is not None and source.name != "DEFAULT":
+                raise UsageError(f"--from goes without --{option}: nothing is measured")
         rows = results.read_rows(from_)
         if against:
             _check_likeness([row.way for row in rows], old, _Say(quiet=quiet, verbose=verbose))
@@ -159,6 +169,9 @@ def bench(
     )
     if not cases:
         raise UsageError("nothing to measure: --scales or --sizes is empty")
+    for case in cases:
+        if case.megapixels * 1e6 > _MOST_PIXELS:
+            raise UsageError(f"{case}: the result would have more than {_MOST_PIXELS:,} pixels")
     say = _Say(quiet=quiet, verbose=verbose)
     if runs < 5:
         say.note("a median of fewer than 5 runs, the default, says little")
@@ -208,6 +221,8 @@ class _Outputs:
                 continue
             if not path.parent.is_dir():
                 raise UsageError(f"{path.parent}: no such folder")
+            if not os.access(path.parent, os.W_OK | os.X_OK):
+                raise UsageError(f"{path}: nothing may be written in {path.parent}")
             kept = path == self.markdown and document.has_block(path, BLOCK)
             if path.exists() and not self.overwrite and not kept:
                 raise UsageError(f"{path}: is there already", hint="-y overwrites it")

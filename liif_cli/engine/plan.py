@@ -316,7 +316,11 @@ def _peak(
     averaged = rows * columns * load.planes * 12 if load.times > 1 else 0
     strips = min(2 * rows, grid.height) * grid.width * load.out_bytes
     if shared == "tiles":
-        return workers * (picture + max(encode, prepared + block) + averaged) + strips
+        # Of two strips: of more workers some have nothing to do.
+        busy = min(
+            workers, 2 * -(-grid.width // columns) if rows < grid.height else -(-grid.width // columns)
+        )
+        return busy * (picture + max(encode, prepared + block) + averaged) + strips
     # What the driver's allocator keeps of the encoding is of no use to the workers' allocators.
     return picture + encode + prepared + workers * block + averaged + strips
 

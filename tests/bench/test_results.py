@@ -136,7 +136,6 @@ def test_rows_are_read_from_a_file(row: MakeRow, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "",
         "{}",
         "[]",
         "7",
@@ -152,6 +151,34 @@ def test_a_line_that_is_no_row_is_named(row: MakeRow, tmp_path: Path, line: str)
     path = tmp_path / "old.json"
     path.write_text(json_line(row().to_json()) + "\n" + line + "\n")
     with pytest.raises(UsageError, match=r"old\.json: line 2 is no row of a bench"):
+        read_rows(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("median_s", value) for value in (True, "2", -1, 0, None, 10**400, 9e99, [1.0])),
+        *(("in_size", value) for value in (["64", "64"], [0, 64], [-1, 64], [64.5, 64], [64], 64)),
+        *(("peak_bytes", value) for value in (-1, 0.5, "1", True)),
+        *(("min_s", 1e6), ("max_s", 1e-6), ("threads", 0), ("versions", 1)),
+        ("split", {"read": -1, "encode": 0, "decode": 0, "write": 0}),
+    ],
+)
+def test_a_row_with_a_field_that_cannot_be_is_none(
+    row: MakeRow, tmp_path: Path, field: str, value: object
+) -> None:
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps({**row().to_json(), field: value}))
+    with pytest.raises(UsageError, match="line 1"):
+        read_rows(path)
+
+
+def test_empty_lines_and_the_mark_of_an_editor_do_not_matter(row: MakeRow, tmp_path: Path) -> None:
+    path, line = tmp_path / "old.json", json_line(row().to_json())
+    path.write_text(f"\ufeff\n{line}\n\n{line}\n", "utf-8")
+    assert len(read_rows(path)) == 2
+    path.write_text(f"\n{line}\n\n7\n", "utf-8")
+    with pytest.raises(UsageError, match="line 4"):
         read_rows(path)
 
 

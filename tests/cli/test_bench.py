@@ -28,11 +28,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def liif(model: str) -> Liif:
-    """`liif bench -m tiny -s 2 --sizes 12 --runs 1` in float32, with more options."""
+    """`liif bench -m tiny -s 2 --sizes 12 --runs 1` in float32, with more options; or `liif bench --from`."""
 
     def run(*options: str) -> int:
         usual = ["-m", model, "-s", "2", "--sizes", "12", "--runs", "1", "--precision", "fp32"]
-        return main(["bench", *usual, *options])
+        return main(["bench", *([] if "--from" in options else usual), *options])
 
     return run
 
@@ -182,6 +182,13 @@ def test_a_gate_that_has_nothing_to_compare_does_not_pass(
     assert liif("--from", str(empty)) == 2
 
 
+MEASURING = [
+    *(["--model", "compact"], ["--scales", "2"], ["--sizes", "9"], ["--runs", "5"], ["--plain"]),
+    *(["--device", "cpu"], ["--precision", "fp32"], ["--threads", "1"], ["--memory", "1G"]),
+    ["--json", "b.json"],
+]
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -199,7 +206,9 @@ def test_a_gate_that_has_nothing_to_compare_does_not_pass(
         (["--json", "no/such/folder/a.json"], "no such folder"),
         (["--plot", "a.txt"], "not a name for a plot"),
         (["--if-exists", "skip"], "if-exists"),
-        (["--from", "a.json", "--json", "b.json"], "--from goes without --json"),
+        *((["--from", "a.json", *more], f"--from goes without {more[0]}") for more in MEASURING),
+        (["--sizes", "64,2000", "--scales", "2,30"], "x30 of 2000x2000: the result would have more than"),
+        (["--threads", "100000"], "--threads"),
         (["--json", "-", "--markdown", "-"], "only one of"),
     ],
 )
