@@ -16,7 +16,7 @@ import typer
 
 from liif_cli.cli import console
 from liif_cli.cli import upscale_options as opt
-from liif_cli.errors import LiifError, Terminated, UsageError
+from liif_cli.errors import Terminated, UsageError
 
 if TYPE_CHECKING:
     from liif_cli.api import Upscaler
@@ -410,26 +410,12 @@ def _results(
 
 def _estimated(jobs: Sequence[Job], how: _How, say: _Say, stack: ExitStack) -> Generator[Result]:
     """What the jobs would take."""
+    from liif_cli.folder.local import estimated
+
     upscaler = how.upscalers(stack, say)[0]
     beside = how.at_once(jobs, upscaler, say)
     for job in jobs:
-        if job.through:
-            yield job.result("planned")
-            continue
-        try:
-            found = upscaler.estimate(
-                job.header, job.target, bits=job.bits, writing=job.writing, beside=beside
-            )
-        except LiifError as error:
-            yield job.failed(error)
-            continue
-        yield job.result(
-            "planned",
-            model=upscaler.name,
-            tiles=found.tiles,
-            seconds=round(found.seconds, 1),
-            peak_bytes=found.peak_bytes,
-        )
+        yield estimated(job, upscaler, how.saving, beside)
 
 
 def _check_stdout(jobs: Sequence[Job], say: _Say) -> None:

@@ -30,6 +30,7 @@ from liif_cli.image import colour
 from liif_cli.image.alpha import flatten
 from liif_cli.image.bands import Canvas, Encoding, Tags, open_bands
 from liif_cli.image.isolate import Reader
+from liif_cli.image.pace import seconds_per_pixel
 from liif_cli.image.whole import pour, sweep, whole
 from liif_cli.image.write import write
 
@@ -68,6 +69,31 @@ def at_once(jobs: Sequence[Job], upscaler: Upscaler, most: int, *, asked: bool =
         except LiifError:  # too little for so many; for one alone it will be said by its own run
             continue
     return 1
+
+
+def estimated(job: Job, upscaler: Upscaler, saving: Saving, beside: int) -> Result:
+    """What a job would take, where so many are done at the same time; nothing is read or written."""
+    if job.through:
+        return job.result("planned")
+    try:
+        found = upscaler.estimate(job.header, job.target, bits=job.bits, writing=job.writing, beside=beside)
+        pace = seconds_per_pixel(
+            _encoding(job, saving), channels=job.header.channels, alpha=job.header.alpha, bits=job.bits
+        )
+    except LiifError as error:
+        return job.failed(error)
+    writing, seconds = pace * job.layout.width * job.layout.height, found.seconds
+    if job.writing.packing_bytes:  # when all is computed
+        seconds += writing
+    else:  # meanwhile, on one core
+        seconds = max(writing, seconds + writing / upscaler.threads)
+    return job.result(
+        "planned",
+        model=upscaler.name,
+        tiles=found.tiles,
+        seconds=round(seconds, 1),
+        peak_bytes=found.peak_bytes,
+    )
 
 
 def run(
@@ -235,18 +261,21 @@ def _write(
         alpha=enlargement.alpha,
         bits=job.bits,
     )
-    encoding = Encoding(
-        format=job.format, quality=saving.quality, lossless=saving.lossless, pyramid=saving.pyramid
-    )
     target: Path | BinaryIO = job.output or sys.stdout.buffer
     if job.output is not None:
         _make_folder(job.output.parent)
-    with open_bands(target, canvas, encoding, tags, overwrite=job.overwrite) as opened:
+    with open_bands(target, canvas, _encoding(job, saving), tags, overwrite=job.overwrite) as opened:
         for band in enlargement.bands(stop=stop):
             opened.write(band.pixels)
             samples.keep(band)
             advance(job, len(band.pixels) * layout.width)
         return opened.notes
+
+
+def _encoding(job: Job, saving: Saving) -> Encoding:
+    return Encoding(
+        format=job.format, quality=saving.quality, lossless=saving.lossless, pyramid=saving.pyramid
+    )
 
 
 def _shrinking(enlargement: Enlargement) -> tuple[str, ...]:
