@@ -224,12 +224,14 @@ class Upscaler:
         return self.plan(layout, load_of(like, model, how), budget, held, workers), given
 
     def _tell_if_tight(self, found: Plan | None) -> None:
-        """Say, once, that more memory would save much time."""
+        """Say, once, that more memory or larger tiles would save much time."""
         if found is not None and found.slower >= _TIGHT and not self._told_tight:
             self._told_tight = True
+            slower = f"about {found.slower:.1f} times as slow as"
             self.notify(
-                f"memory is tight: about {found.slower:.1f} times as slow as with plenty "
-                "(more --memory, or fewer --jobs)"
+                f"small tiles: {slower} without --tile"
+                if self.options.tile_px
+                else f"memory is tight: {slower} with plenty (more --memory, or fewer --jobs)"
             )
 
     def _way(self, bits: int | None) -> tuple[Model, Rendering]:

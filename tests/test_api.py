@@ -283,7 +283,19 @@ def test_that_memory_is_tight_is_told_once() -> None:
     told: list[str] = []
     for memory in (100 << 20, 26 << 20):
         assert not told
-        with Upscaler(build(TINY["edsr"], seed=6), threads=1, memory=memory, notify=told.append) as made:
+        how: dict[str, Any] = {"precision": "fp32", "threads": 1, "memory": memory}
+        with Upscaler(build(TINY["edsr"], seed=6), **how, notify=told.append) as made:
             made.estimate(header, DOUBLE)
             made.estimate(header, DOUBLE)
     assert len(told) == 1 and told[0].startswith("memory is tight: about 1")
+
+
+def test_that_tiles_are_small_is_told() -> None:
+    told: list[str] = []
+    given = Picture(pixels=np.zeros((64, 64, 3), np.uint8))
+    for tile_px in (64, 1):
+        with Upscaler(
+            build(TINY["light"], seed=1), options=Options(tile_px=tile_px), notify=told.append
+        ) as made:
+            made.prepare(given, DOUBLE)
+    assert len(told) == 1 and told[0].startswith("small tiles: about ")

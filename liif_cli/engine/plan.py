@@ -101,7 +101,7 @@ class Plan:
     peak_bytes: upper bound of what computing holds at once.
     encoded_px, rendered_px: input pixels through the encoder, output pixels through the decoder, with
     halos, planes and repetitions: what it costs.
-    slower: how many times as long it takes as with all the memory it could use.
+    slower: how many times as long it takes as with all the memory it could use, and no `tile_px`.
     """
 
     spec: ModelSpec
@@ -176,14 +176,14 @@ def plan(
     Raises DeviceError if not even the smallest tile fits.
     """
     load = load or Load()
+    found = list(_choices(spec, grid, load, workers))
     if tile_px:
         rows = max(1, tile_px * grid.out_height // grid.in_height)
         columns = max(1, tile_px * grid.out_width // grid.in_width)
-        found = fitting = [
+        fitting = [
             _Choice.of(spec, grid, load, workers, min(rows, grid.height), min(columns, grid.width), "tiles")
         ]
     else:
-        found = list(_choices(spec, grid, load, workers))
         fitting = [choice for choice in found if held_bytes + choice.peak_bytes <= budget_bytes]
         if not fitting:
             least = min(choice.peak_bytes for choice in found)
