@@ -136,6 +136,7 @@ def test_the_self_ensemble_is_another_picture_of_the_same_size(liif: Liif) -> No
         (["-Q", "x"], "not a whole number"),
         (["--scal", "2"], "did you mean --scale?"),
         (["--threads", "9999"], "less than or equal to 1024"),
+        (["--verify", "101"], "less than or equal to 100"),
         (["-s", "nan"], "--scale nan: not a factor"),
         (["--size", "0x5"], "--size 0x5: not a size"),
         (["-s", "2", "--size", "5"], "--scale and --size"),
