@@ -243,7 +243,8 @@ Verify = Annotated[
     _option(
         _REPORT,
         metavar="N",
-        min=0, max=100,
+        min=0,
+        max=100,
         help="Compute N windows of each result again in one piece, and tell the largest difference.",
     ),
 ]

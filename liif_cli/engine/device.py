@@ -107,7 +107,7 @@ def budget_bytes(memory: int | str | None, free: int) -> int:
     if isinstance(memory, int):
         return memory
     found = re.fullmatch(
-        r"(\d{1,9}(?:\.\d{1,9})?)\s*(?:([KMGT]?)(?:i?B)?|(%))", memory.strip(), re.IGNORECASE
+        r"(\d{1,9}(?:\.\d{1,9})?)\s*(?:([KMGT]?)(?:i?B)?|(%))", memory.strip(), re.IGNORECASE | re.ASCII
     )
     number = float(found[1]) if found else 0.0
     if not found or number <= 0 or (found[3] and number > 100):

@@ -44,6 +44,8 @@ _BAND_ROWS = 64
 _BAND_BYTES = 8 << 20
 # Per worker beside the arrays: scratch space of the libraries, and what their allocators keep.
 _SCRATCH_BYTES = 24 << 20
+# Per worker that has nothing to do: its stack, and what its allocator has set up.
+_IDLE_BYTES = 128 << 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -320,7 +322,8 @@ def _peak(
         busy = min(
             workers, 2 * -(-grid.width // columns) if rows < grid.height else -(-grid.width // columns)
         )
-        return busy * (picture + max(encode, prepared + block) + averaged) + strips
+        idle = (workers - busy) * _IDLE_BYTES
+        return busy * (picture + max(encode, prepared + block) + averaged) + strips + idle
     # What the driver's allocator keeps of the encoding is of no use to the workers' allocators.
     return picture + encode + prepared + workers * block + averaged + strips
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from liif_cli.errors import PictureError, UsageError, nearest
-from liif_cli.image.whole import megabytes
+from liif_cli.errors import DeviceError, PictureError, UsageError, nearest
 
 # What a writer that streams holds: compressor, pipe, the rows libvips keeps.
 _STREAM_BYTES = 32 << 20
 # What packing takes of those that do not: in all, and for each pixel. Measured with Pillow 12, from 0.09 to
-# 35 megapixels of noise, the worst; photos take nine tenths of it in AVIF, half in WebP with losses.
-_AVIF, _AVIF_GREY = (12 << 20, 50), (12 << 20, 22)
-_WEBP, _WEBP_ALPHA, _WEBP_LOSSLESS = (2 << 20, 33), (2 << 20, 49), (20 << 20, 46)
+# 35 megapixels of noise, the worst; photos take nine tenths of it in AVIF, half in WebP with losses. And what
+# computing leaves behind: scratch space of its libraries, which nobody can give back.
+_LEFT_BYTES = 48 << 20
+_AVIF, _AVIF_GREY = (_LEFT_BYTES + (12 << 20), 50), (_LEFT_BYTES + (12 << 20), 22)
+_WEBP, _WEBP_ALPHA = (_LEFT_BYTES + (2 << 20), 33), (_LEFT_BYTES + (2 << 20), 49)
+_WEBP_LOSSLESS = (_LEFT_BYTES + (20 << 20), 46)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,57 +136,47 @@ def check(
     pyramid: bool = False,
     budget_bytes: int | None = None,
 ) -> None:
-    """Raise PictureError, naming a format that can, if `format` cannot hold such a picture.
-
-    With `budget_bytes`, a format that has to hold the whole picture in memory must fit into it.
+    """Raise an error, naming formats that can, if `format` cannot hold such a picture: PictureError, or
+    DeviceError where packing it takes more than `budget_bytes`.
     """
     format = named(format) if isinstance(format, str) else format
-    refuses = partial(
-        _why_not,
-        width=width,
-        height=height,
-        bits=bits,
-        alpha=alpha,
-        lossless=lossless,
-        pyramid=pyramid,
-        budget_bytes=budget_bytes,
-    )
-    if reason := refuses(format):
-        able = [f.name for f in FORMATS.values() if not refuses(f)]
-        hint = f"{' and '.join(able)} can: choose one with --format" if able else "no format can hold that"
-        raise PictureError(f"{format.name} cannot hold the result: {reason}", hint=hint)
 
+    def refuses(format: Format) -> str:
+        if max(width, height) > format.max_side:
+            return f"{width}x{height} pixels, and it ends at {format.max_side:,} a side"
+        if bits not in format.bits:
+            return f"{bits} bits a sample, and it holds {format.bits[-1]}"
+        if alpha and not format.alpha:
+            return "it has transparency, and this format has none"
+        if lossless and not format.lossless:
+            return "it is lossy, and --lossless is asked for"
+        if pyramid and not format.pyramid:
+            return "a pyramid is asked for"
+        return ""
 
-def _why_not(
-    format: Format,
-    *,
-    width: int,
-    height: int,
-    bits: int,
-    alpha: bool,
-    lossless: bool,
-    pyramid: bool,
-    budget_bytes: int | None,
-) -> str:
-    if max(width, height) > format.max_side:
-        return f"{width}x{height} pixels, and it ends at {format.max_side:,} a side"
-    if bits not in format.bits:
-        return f"{bits} bits a sample, and it holds {format.bits[-1]}"
-    if alpha and not format.alpha:
-        return "it has transparency, and this format has none"
-    if lossless and not format.lossless:
-        return "it is lossy, and --lossless is asked for"
-    if pyramid and not format.pyramid:
-        return "a pyramid is asked for"
-    if budget_bytes is not None and not format.streams:
+    def needs(format: Format) -> int:
         channels = 4 if alpha else 3
-        needed = writing(
-            format, width=width, height=height, channels=channels, lossless=lossless
-        ).packing_bytes
-        if needed > budget_bytes:
-            allowed = megabytes(budget_bytes)
-            return f"packing {width}x{height} pixels takes {megabytes(needed)}, and {allowed} are allowed"
-    return ""
+        return writing(format, width=width, height=height, channels=channels, lossless=lossless).packing_bytes
+
+    def fits(format: Format) -> bool:
+        return budget_bytes is None or needs(format) <= budget_bytes
+
+    reason = refuses(format)
+    if not reason and fits(format):
+        return
+    able = [f.name for f in FORMATS.values() if not refuses(f) and fits(f)]
+    hint = f"{' and '.join(able)} can: choose one with --format" if able else "no format can hold that"
+    if reason:
+        raise PictureError(f"{format.name} cannot hold the result: {reason}", hint=hint)
+    raise DeviceError(
+        f"memory is short: packing {width}x{height} pixels as {format.name} takes {_mib(needs(format))}, "
+        f"{_mib(budget_bytes or 0)} are allowed",
+        hint=f"more --memory; {hint}" if able else "more --memory",
+    )
+
+
+def _mib(count: int) -> str:
+    return f"{-(-count >> 20)} MiB"
 
 
 def keeps_grey(format: str, *, alpha: bool) -> bool:

@@ -102,7 +102,7 @@ def refuse_special(path: Path) -> None:
         return
     if not stat.S_ISREG(mode):
         what = "a folder" if stat.S_ISDIR(mode) else "no regular file"
-        raise PictureError(f"{path}: is {what}, and is not written over", hint="`-o -` writes to stdout")
+        raise PictureError(f"{path}: is {what}, and is not written over", hint="name a file, or - for stdout")
 
 
 def leftovers(folder: Path) -> list[Path]:
@@ -138,7 +138,7 @@ def refusal(path: Path, error: OSError, needed: int = 0) -> PictureError:
         said += f": about {megabytes(needed)} are needed"
     with suppress(OSError):
         said += f", {megabytes(shutil.disk_usage(path.parent).free)} are free"
-    return PictureError(said, hint="make room or write to another disk with -o; nothing half-written is left")
+    return PictureError(said, hint="make room or write to another disk; nothing half-written is left")
 
 
 def megabytes(count: int) -> str:

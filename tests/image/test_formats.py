@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liif_cli.errors import PictureError, UsageError
+from liif_cli.errors import DeviceError, PictureError, UsageError
 from liif_cli.image.formats import FORMATS, check, likely_bytes, named, of_suffix, writing
 
 
@@ -55,7 +55,8 @@ def test_other_names_are_understood_and_unknown_ones_answered_with_the_nearest()
 def test_what_does_not_fit_is_refused_naming_who_can(
     format: str, wants: dict[str, int], why: str, who: str
 ) -> None:
-    with pytest.raises(PictureError, match=why) as refused:
+    kind = DeviceError if "budget_bytes" in wants else PictureError
+    with pytest.raises(kind, match=why) as refused:
         check(format, **{"width": 100, "height": 100} | wants)  # type: ignore[arg-type]
     assert who in refused.value.hint
 
@@ -79,6 +80,11 @@ def test_a_budget_binds_only_what_does_not_stream() -> None:
     for format in ("png", "tiff", "jpeg"):
         check(format, width=60_000, height=60_000, budget_bytes=1)
     check("webp", width=1000, height=1000, budget_bytes=100_000_000)
+    with pytest.raises(DeviceError, match="packing 1000x1000 pixels as webp takes 82 MiB, 77 MiB") as refused:
+        check("webp", width=1000, height=1000, budget_bytes=80_000_000)
+    assert refused.value.status == 3 and refused.value.hint.startswith(
+        "more --memory; png and tiff and jpeg can"
+    )
 
 
 def test_the_most_that_is_held_is_while_computing_or_while_packing() -> None:
