@@ -271,6 +271,7 @@ def _go(training: Training, plan: Plan, given: Pictures, stop: Callable[[], bool
     clock = time.monotonic
     began = saved_at = judged_at = clock()
     judging_s, before = 0.0, clock()
+    judged = -1  # the step of which that was
     for step in training.steps():
         now = clock()
         times.append(now - before)
@@ -296,11 +297,12 @@ def _go(training: Training, plan: Plan, given: Pictures, stop: Callable[[], bool
         if log and clock() - judged_at > max(due, 20.0):
             at = clock()
             yield _judge(training, plan, given.judged_by, log)
-            judged_at = clock()
+            judged_at, judged = clock(), training.step
             judging_s = judged_at - at
         before = clock()
     if log:
-        yield _judge(training, plan, given.judged_by, log)
+        if judged != training.step:
+            yield _judge(training, plan, given.judged_by, log)
         yield _save(training, plan.folder)
         log.close()
 
