@@ -41,6 +41,7 @@ _ROWS = 64
 _PROBE_PX, _PROBE_FACTOR, _PROBE_S = 64, 6, 0.04
 # From this on it is said that memory is tight: times as long as with more.
 _TIGHT = 2.0
+_NO_FILE = Writing()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +194,7 @@ class Upscaler:
         target: Target,
         *,
         bits: int = 8,
-        writing: Writing = Writing(),  # noqa: B008  it is frozen
+        writing: Writing = _NO_FILE,
         beside: int = 1,
     ) -> Estimate:
         """What enlarging such a picture takes, before any of it is read.

@@ -91,6 +91,11 @@ def give_back() -> None:
     trim()
 
 
+def mib(count: int) -> str:
+    """A number of bytes of memory for people, rounded up: who allows as much has enough."""
+    return f"{-(-count >> 20)} MiB"
+
+
 def trim() -> None:
     """Hand memory that is free within this process back to the system, where its C library can."""
     malloc_trim = _libc("malloc_trim")

@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 STDOUT = Path("-")
 BLOCK = "speed"
 # Parameters that say what is measured, or where that is kept.
-_MEASURING = (
-    *("model", "scales", "sizes", "runs", "plain", "device", "precision", "threads", "memory", "json"),
-)
-_MOST_PIXELS = 2_000_000_000  # as many as `liif upscale` makes unless told otherwise
+_MEASURING = ["model", "scales", "sizes", "runs", "plain", "device", "precision", "threads", "memory", "json"]
 
 _MODEL = "Model"
 _MEASURE = "What is measured"
@@ -149,6 +146,7 @@ def bench(
     outputs.check()
     from liif_cli.bench import results
     from liif_cli.evaluate.protocol import Scale
+    from liif_cli.folder.jobs import Rules
 
     if max_regression is not None and against is None:
         raise UsageError("--max-regression is about --against", hint="--against OLD.json")
@@ -169,9 +167,10 @@ def bench(
     )
     if not cases:
         raise UsageError("nothing to measure: --scales or --sizes is empty")
+    most_pixels = Rules().max_pixels  # as many as `liif upscale` makes unless told otherwise
     for case in cases:
-        if case.megapixels * 1e6 > _MOST_PIXELS:
-            raise UsageError(f"{case}: the result would have more than {_MOST_PIXELS:,} pixels")
+        if case.megapixels * 1e6 > most_pixels:
+            raise UsageError(f"{case}: the result would have more than {most_pixels:,} pixels")
     say = _Say(quiet=quiet, verbose=verbose)
     if runs < 5:
         say.note("a median of fewer than 5 runs, the default, says little")

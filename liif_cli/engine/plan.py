@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from liif_cli.engine.target import Target as Target
 from liif_cli.errors import DeviceError
-from liif_cli.machine import KEPT_BYTES
+from liif_cli.machine import KEPT_BYTES, mib
 from liif_cli.nn.spec import EncoderSpec, ModelSpec
 
 if TYPE_CHECKING:  # numpy is not loaded for `liif --help`
@@ -189,20 +189,15 @@ def plan(
         fitting = [choice for choice in found if held_bytes + choice.peak_bytes <= budget_bytes]
         if not fitting:
             least = min(choice.peak_bytes for choice in found)
-            beside = f" beside {_mib(held_bytes)} for the picture and its file" if held_bytes else ""
+            beside = f" beside {mib(held_bytes)} for the picture and its file" if held_bytes else ""
             raise DeviceError(
-                f"memory is short: the smallest tile needs {_mib(least)}{beside}, {budget_bytes >> 20} MiB "
+                f"memory is short: the smallest tile needs {mib(least)}{beside}, {budget_bytes >> 20} MiB "
                 "are allowed",
                 hint="more --memory, fewer threads or pictures at once, or a smaller model",
             )
     fastest = min(choice.work for choice in fitting)
     best = min((c for c in fitting if c.work <= fastest * _AS_GOOD), key=lambda c: c.peak_bytes)
     return best.plan(spec, grid, workers, load, slower=fastest / min(choice.work for choice in found))
-
-
-def _mib(count: int) -> str:
-    """Rounded up: who allows as much has enough."""
-    return f"{-(-count >> 20)} MiB"
 
 
 def halved(too_large: Plan, load: Load) -> Plan | None:
@@ -318,10 +313,9 @@ def _peak(
     averaged = rows * columns * load.planes * 12 if load.times > 1 else 0
     strips = min(2 * rows, grid.height) * grid.width * load.out_bytes
     if shared == "tiles":
-        # Of two strips: of more workers some have nothing to do.
-        busy = min(
-            workers, 2 * -(-grid.width // columns) if rows < grid.height else -(-grid.width // columns)
-        )
+        # Of one strip, or of two: more workers than they have tiles find nothing to do.
+        across = -(-grid.width // columns)
+        busy = min(workers, across if rows >= grid.height else 2 * across)
         idle = (workers - busy) * _IDLE_BYTES
         return busy * (picture + max(encode, prepared + block) + averaged) + strips + idle
     # What the driver's allocator keeps of the encoding is of no use to the workers' allocators.

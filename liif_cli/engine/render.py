@@ -252,7 +252,7 @@ class _Run:
             while not task.done():
                 self._check_stop()
                 wait([task], timeout=0.2)
-            self._check_stop()
+            self._check_stop()  # who closed the crew may have cancelled the task
             task.result()
         step = todo.band_rows(one.pixels[0].nbytes)
         for row in range(0, one.strip.height, step):

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from liif_cli.errors import DeviceError, PictureError, UsageError, nearest
+from liif_cli.machine import mib
 
 # What a writer that streams holds: compressor, pipe, the rows libvips keeps.
 _STREAM_BYTES = 32 << 20
 # What packing takes of those that do not: in all, and for each pixel. Measured with Pillow 12, from 0.09 to
-# 35 megapixels of noise, the worst; photos take nine tenths of it in AVIF, half in WebP with losses. And what
-# computing leaves behind: scratch space of its libraries, which nobody can give back.
-_LEFT_BYTES = 48 << 20
-_AVIF, _AVIF_GREY = (_LEFT_BYTES + (12 << 20), 50), (_LEFT_BYTES + (12 << 20), 22)
-_WEBP, _WEBP_ALPHA = (_LEFT_BYTES + (2 << 20), 33), (_LEFT_BYTES + (2 << 20), 49)
-_WEBP_LOSSLESS = (_LEFT_BYTES + (20 << 20), 46)
+# 35 megapixels of noise, the worst; photos take nine tenths of it in AVIF, half in WebP with losses.
+_AVIF, _AVIF_GREY = (12 << 20, 50), (12 << 20, 22)
+_WEBP, _WEBP_ALPHA, _WEBP_LOSSLESS = (2 << 20, 33), (2 << 20, 49), (20 << 20, 46)
+# ... and what lies beside it: scratch space of the libraries that computed, which nobody can give back.
+LEFT_BYTES = 48 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,14 +169,10 @@ def check(
     if reason:
         raise PictureError(f"{format.name} cannot hold the result: {reason}", hint=hint)
     raise DeviceError(
-        f"memory is short: packing {width}x{height} pixels as {format.name} takes {_mib(needs(format))}, "
-        f"{_mib(budget_bytes or 0)} are allowed",
+        f"memory is short: packing {width}x{height} pixels as {format.name} takes {mib(needs(format))}, "
+        f"{(budget_bytes or 0) >> 20} MiB are allowed",
         hint=f"more --memory; {hint}" if able else "more --memory",
     )
-
-
-def _mib(count: int) -> str:
-    return f"{-(-count >> 20)} MiB"
 
 
 def keeps_grey(format: str, *, alpha: bool) -> bool:
@@ -189,7 +185,8 @@ class Writing:
     """What writing a picture holds.
 
     held_bytes:    while it is computed, beside the bands that are handed over.
-    packing_bytes: once all of it is there, that included; 0 for a format that is written as bands come.
+    packing_bytes: once all of it is there, that and what computing has left included; 0 for a format that
+                   is written as bands come.
     """
 
     held_bytes: int = 0
@@ -214,7 +211,7 @@ def writing(
     else:
         once, pixel = _WEBP_ALPHA if channels in (2, 4) else _WEBP
     pixels = width * height
-    return Writing(held_bytes=pixels * channels, packing_bytes=once + pixels * pixel)
+    return Writing(held_bytes=pixels * channels, packing_bytes=LEFT_BYTES + once + pixels * pixel)
 
 
 def likely_bytes(format: Format | str, *, width: int, height: int, channels: int, bits: int = 8) -> int:

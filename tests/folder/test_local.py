@@ -163,6 +163,23 @@ def test_as_many_at_once_as_memory_has_room_to_pack(memory: str, beside: int) ->
         assert at_once(jobs, upscaler, 3, asked=True) == beside
 
 
+def test_an_estimate_has_writing_in_it(upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upscaler, "_speeds", {8: (0.01, 0.001)})
+    found: dict[tuple[str, float], float] = {}
+    for format in ("png", "webp"):
+        (job,) = (replace(one, format=format) for one in jobs_of("a.png"))
+        for pace in (0.0, 0.001, 10.0):
+            monkeypatch.setattr(local, "seconds_per_pixel", lambda *_, pace=pace, **__: pace)
+            found[format, pace] = local.estimated(job, upscaler, Saving(), 1).seconds
+    pixels = 66 * 60
+    alone = found["png", 0.0]
+    assert alone == found["webp", 0.0] > 0
+    # A stream is packed beside the computation, by one of two cores; the other when all is there.
+    assert found["png", 0.001] == pytest.approx(alone + 0.001 * pixels / 2, abs=0.11)
+    assert found["png", 10.0] == pytest.approx(10 * pixels, rel=1e-3)
+    assert found["webp", 0.001] == pytest.approx(alone + 0.001 * pixels, abs=0.11)
+
+
 def test_what_a_killed_run_left_is_swept_away(upscaler: Upscaler) -> None:
     Path("out").mkdir()
     left = Path("out/.liif-99999-0123456789ab.part")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liif_cli.errors import DeviceError, PictureError, UsageError
-from liif_cli.image.formats import FORMATS, check, likely_bytes, named, of_suffix, writing
+from liif_cli.image.formats import FORMATS, LEFT_BYTES, check, likely_bytes, named, of_suffix, writing
 
 
 @pytest.mark.parametrize("format", list(FORMATS))
@@ -80,7 +80,7 @@ def test_a_budget_binds_only_what_does_not_stream() -> None:
     for format in ("png", "tiff", "jpeg"):
         check(format, width=60_000, height=60_000, budget_bytes=1)
     check("webp", width=1000, height=1000, budget_bytes=100_000_000)
-    with pytest.raises(DeviceError, match="packing 1000x1000 pixels as webp takes 82 MiB, 77 MiB") as refused:
+    with pytest.raises(DeviceError, match="packing 1000x1000 pixels as webp takes 82 MiB, 76 MiB") as refused:
         check("webp", width=1000, height=1000, budget_bytes=80_000_000)
     assert refused.value.status == 3 and refused.value.hint.startswith(
         "more --memory; png and tiff and jpeg can"
@@ -126,7 +126,8 @@ def test_packing_takes_no_more_than_is_said(format: str, channels: int, lossless
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     # the rows are made in one piece here, the file is kept in memory
     beside = 2 * width * height * channels
-    assert told.packing_bytes / 3 < int(done.stdout) < told.packing_bytes + beside
+    packing = told.packing_bytes - LEFT_BYTES  # nothing was computed
+    assert packing / 3 < int(done.stdout) < packing + beside
 
 
 def test_the_estimate_grows_with_the_samples() -> None:

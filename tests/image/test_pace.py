@@ -6,12 +6,19 @@ import numpy as np
 import pytest
 
 from liif_cli.image import pace
-from liif_cli.image.encoders import Encoding
+from liif_cli.image.bands import Encoding
 
 
 @pytest.mark.parametrize(
     ("format", "bits", "alpha"),
-    [("png", 8, False), ("png", 16, True), ("jpeg", 8, False), ("tiff", 16, False), ("webp", 8, True)],
+    [
+        ("png", 8, False),
+        ("png", 16, True),
+        ("jpeg", 8, False),
+        ("tiff", 16, False),
+        ("webp", 8, True),
+        ("avif", 8, False),
+    ],
 )
 def test_every_format_has_a_pace(format: str, bits: int, alpha: bool) -> None:
     found = pace.seconds_per_pixel(Encoding(format=format), channels=3, alpha=alpha, bits=bits)
@@ -23,7 +30,7 @@ def test_it_is_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return pace.seconds_per_pixel(Encoding(format="png"), channels=1, alpha=False, bits=8)
 
     once = ask()
-    monkeypatch.setattr(pace, "encoder_of", None)
+    monkeypatch.setattr(pace, "write_bands", None)
     assert ask() == once
 
 
