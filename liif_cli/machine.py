@@ -17,7 +17,7 @@ from liif_cli import __version__
 _STATUS = Path("/proc/self/status")
 # The largest freed block that stays in the process, and how glibc is told (mallopt(3)).
 KEPT_BYTES = 20 << 20
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
 
 def versions() -> dict[str, str]:
@@ -107,12 +107,14 @@ def keep_freed_memory() -> None:
     """Let this process keep what it frees in blocks of up to 20 MiB, for what it allocates next.
 
     By itself glibc returns every freed block above 128 KiB to the kernel, which hands out the next one
-    page by page, zeroed anew: a tenth of a render. Larger blocks go back at once: a thread's heap has
-    64 MiB (malloc(3)), and of blocks nearly half as large most of it would lie idle. Never touched,
-    what is kept costs nothing; elsewhere than in glibc this does nothing.
+    page by page, zeroed anew: a tenth of a render. Larger blocks go back at once. What is kept lies in
+    one heap for all threads that begin from now on, not one for each: what one frees serves the others,
+    and `trim` reaches all of it (it leaves the ends of other heaps, up to 64 MiB each). Never touched, it
+    costs nothing; elsewhere than in glibc this does nothing.
     """
     mallopt = _libc("mallopt")
     if mallopt is not None:
+        mallopt(_M_ARENA_MAX, 1)
         mallopt(_M_MMAP_THRESHOLD, KEPT_BYTES)
         mallopt(_M_TRIM_THRESHOLD, 64 << 20)
 

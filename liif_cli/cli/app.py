@@ -16,7 +16,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from liif_cli import __version__
+from liif_cli import __version__, machine
 from liif_cli.cli import console
 from liif_cli.cli.bench import bench
 from liif_cli.cli.doctor import doctor
@@ -124,6 +124,7 @@ def program() -> NoReturn:
     """`main` as a process. It ends at once when all is done: Python would first take torch to pieces, which
     takes a third as long as loading it and frees what is gone a moment later."""
     _hold_streams()
+    machine.keep_freed_memory()  # first: a thread that has a heap of its own by now would keep it
     try:
         status = main()
     except KeyboardInterrupt:  # once more, when all was said

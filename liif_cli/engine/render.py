@@ -11,6 +11,7 @@ When memory runs out, what is not handed on yet is planned again in tiles of hal
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -36,6 +37,12 @@ from liif_cli.nn.model import Model
 
 Array = npt.NDArray[Any]
 
+# How memory is watched (`_keep_within`): the room below which what is free goes back, bytes a second that
+# the kernel hands out at most, and seconds between two looks.
+_LITTLE_ROOM = 16 << 20
+_GROWTH = 2 << 30
+_LEAST_S, _AFTER_TRIM_S, _MOST_S = 0.005, 0.02, 0.25
+
 
 class Stopped(Exception):
     """`stop` was set: whoever set it knows why."""
@@ -50,9 +57,13 @@ class Crew:
 
     def __init__(self, threads: int | None = None, budget_bytes: int | None = None) -> None:
         machine.keep_freed_memory()
-        held = machine.resident_bytes()
-        self._most_bytes = held + budget_bytes if held and budget_bytes else None
         self.closed = threading.Event()
+        weakref.finalize(self, self.closed.set)  # who forgets to close it leaves no watcher behind
+        if budget_bytes and (held := machine.resident_bytes()):
+            most = held + budget_bytes
+            threading.Thread(
+                target=_keep_within, args=(most, self.closed), name="liif-memory", daemon=True
+            ).start()
         before = torch.get_num_threads()
         self.threads = threads or before
         self.workers = ThreadPoolExecutor(self.threads, "liif-worker", _use_threads, (1,))
@@ -69,11 +80,6 @@ class Crew:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def settle(self, coming_bytes: int) -> None:
-        """Give freed memory back where that and what is coming would be too much: it may not fit into it."""
-        if self._most_bytes and (machine.resident_bytes() or 0) + coming_bytes > self._most_bytes:
-            machine.trim()
 
     def close(self) -> None:
         """End the threads: renders that are not done raise `Stopped` at their next block."""
@@ -260,7 +266,6 @@ class _Run:
 
     def _tile(self, todo: Plan, tile: Tile, place: Array, halt: threading.Event) -> None:
         """Fill `place` (rows, columns, channels) with the pixels of `tile`. Runs in a thread of the crew."""
-        self.crew.settle(todo.peak_bytes)
         with torch.inference_mode():
             try:
                 self._answer(self.model, todo, tile, place, halt)
@@ -312,7 +317,6 @@ class _Run:
         top, left = turn.corner(tile, grid)
         window = turn.grid(replace(grid, top=tile.top, left=tile.left, height=tile.height, width=tile.width))
         codes = model.encode(given, top=top, left=left, full=(window.in_height, window.in_width))
-        self.crew.settle(todo.peak_bytes)  # what the encoder freed is in other pieces than what comes
         return prepare(model, codes, window)
 
     def _blocks(
@@ -405,6 +409,19 @@ def _finite(values: Tensor) -> Tensor:
 
 def _parameter(model: Model) -> Tensor:
     return next(iter(model.parameters()))
+
+
+def _keep_within(most_bytes: int, over: threading.Event) -> None:
+    """Give freed memory back whenever the process is about to hold too much: it is kept in pieces, and not
+    all that is asked for fits into one."""
+    pause = 0.0
+    while not over.wait(pause):
+        room = most_bytes - (machine.resident_bytes() or 0)
+        if room < _LITTLE_ROOM:
+            machine.trim()
+            pause = _AFTER_TRIM_S  # not sooner: what is in use cannot be given back
+        else:
+            pause = min(max(room / _GROWTH, _LEAST_S), _MOST_S)
 
 
 def _use_threads(count: int) -> None:

@@ -260,7 +260,7 @@ class _Collected:
         named = {"icc_profile": self._tags.icc, "exif": self._tags.exif, "xmp": self._tags.xmp}
         options |= {name: value for name, value in named.items() if value}
         packed = io.BytesIO()
-        machine.trim()  # what computing has freed would be held beside all that this takes
+        machine.trim()  # much is asked for at once now, faster than who watches the memory may look
         try:
             Image.fromarray(pixels).save(packed, self._encoding.format, **options)
         except Exception as error:
