@@ -79,6 +79,12 @@ def place(
         raise UsageError(
             "--precision fp16 on a CPU: a hundred times slower than fp32", hint="take bf16 or fp32 on a CPU"
         )
+    if precision == "bf16" and where == "cpu" and not _bf16_in_processor():
+        # torch would widen whole layers, several at a time, which no budget knows of.
+        raise DeviceError(
+            "--precision bf16: this processor has no instructions for it, and would be slower than with fp32",
+            hint="take fp32, or auto, which finds out",
+        )
     budget = budget_bytes(memory, free_bytes(where))
     asked = Placement(
         device=where,
@@ -245,6 +251,12 @@ def free_bytes(device: str = "cpu") -> int:
 
         return int(torch.cuda.mem_get_info(device)[0])
     return min(found for way in (_meminfo, _cgroup, _sysconf) if (found := way()))
+
+
+def _bf16_in_processor() -> bool:
+    import torch
+
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _device(name: str) -> str:
