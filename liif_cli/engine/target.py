@@ -250,7 +250,7 @@ def parse_scale(text: str, *, option: str = "--scale") -> tuple[Fraction, Fracti
 
 def parse_size(text: str, *, fit: Fit = "inside", gravity: Gravity = "center") -> Target:
     """`1920x1080`, `1920x`, `x1080`, `1920` (longer side), `12MP`, `4k`, `8k`, `fhd`. Raises UsageError."""
-    word = text.strip().lower()
+    word = text.strip().lower().replace("\u00d7", "x")
     if word in NAMED_SIZES:
         return Target(size=NAMED_SIZES[word], fit=fit, gravity=gravity)
     if pair := re.fullmatch(r"(\d{0,9})x(\d{0,9})", word):
