@@ -225,7 +225,7 @@ def test_a_model_comes_from_a_file_and_gives_what_it_gave_before(tmp_path: Path,
 def test_automatic_precision_says_why_and_spares_deep_pictures(
     photo: Picture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("liif_cli.engine.device._bf16_in_processor", lambda: True)
+    monkeypatch.setattr("liif_cli.engine.device._bf16_pays", lambda: True)
     with Upscaler(build(TINY["edsr"], seed=6)) as upscaler:
         assert "dB from float32" in upscaler.placement.because
         assert upscaler.prepare(photo, DOUBLE, bits=16).dtype == "float32"

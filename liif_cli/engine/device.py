@@ -79,10 +79,10 @@ def place(
         raise UsageError(
             "--precision fp16 on a CPU: a hundred times slower than fp32", hint="take bf16 or fp32 on a CPU"
         )
-    if precision == "bf16" and where == "cpu" and not _bf16_in_processor():
+    if precision == "bf16" and where == "cpu" and not _bf16_pays():
         # torch would widen whole layers, several at a time, which no budget knows of.
         raise DeviceError(
-            "--precision bf16: this processor has no instructions for it, and would be slower than with fp32",
+            "--precision bf16: torch has no fast way to compute in it on this processor; fp32 is faster",
             hint="take fp32, or auto, which finds out",
         )
     budget = budget_bytes(memory, free_bytes(where))
@@ -253,10 +253,12 @@ def free_bytes(device: str = "cpu") -> int:
     return min(found for way in (_meminfo, _cgroup, _sysconf) if (found := way()))
 
 
-def _bf16_in_processor() -> bool:
+def _bf16_pays() -> bool:
+    """Whether torch's library for CPUs, which not all of its builds have, multiplies in bf16 here."""
     import torch
 
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return there and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _device(name: str) -> str:

@@ -42,9 +42,9 @@ _FRESH_WORK = 40
 # The most that is handed on at once: rows, and bytes.
 _BAND_ROWS = 64
 _BAND_BYTES = 8 << 20
-# Per worker beside the arrays: scratch space of the libraries, and what their allocators keep.
+# Per worker beside the arrays: scratch space of the libraries, and freed memory in pieces that are too small.
 _SCRATCH_BYTES = 24 << 20
-# Per worker that has nothing to do: its stack, and what its allocator has set up.
+# Per worker that has nothing to do: its stack, and small blocks that its thread keeps to itself.
 _IDLE_BYTES = 128 << 10
 
 
@@ -318,7 +318,7 @@ def _peak(
         busy = min(workers, across if rows >= grid.height else 2 * across)
         idle = (workers - busy) * _IDLE_BYTES
         return busy * (picture + max(encode, prepared + block) + averaged) + strips + idle
-    # What the driver's allocator keeps of the encoding is of no use to the workers' allocators.
+    # A sum: what the encoding frees lies in other pieces than what all workers ask for at once.
     return picture + encode + prepared + workers * block + averaged + strips
 
 

@@ -13,7 +13,6 @@ import csv
 import json
 import os
 import shutil
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from liif_cli import machine
 from liif_cli.engine.device import free_bytes
 from liif_cli.errors import TrainingError
 from liif_cli.image.picture import Picture
@@ -242,7 +242,7 @@ def estimate(plan: Plan, train: Sequence[Source], val: Sequence[Source]) -> Esti
     )
     pixels = sum(photo.pixels.nbytes for photo in some.photos) / min(8, len(train)) * len(train)
     return Estimate(
-        memory_bytes=int(pixels) + _resident_bytes() + round_bytes(plan.recipe),
+        memory_bytes=int(pixels) + (machine.peak_bytes() or 0) + round_bytes(plan.recipe),
         step_s=step_s,
         run_s=min(lengths) * (1 + _JUDGING_SHARE),
     )
@@ -385,16 +385,6 @@ def _record(plan: Plan, step: int) -> None:
         part.replace(path)
     except OSError as error:
         raise TrainingError(f"{path}: {error.strerror or error}") from error
-
-
-def _resident_bytes() -> int:
-    """Most memory this process has held so far; 0 where the system does not tell."""
-    try:
-        import resource
-    except ImportError:
-        return 0
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
 
 
 def _left_s(training: Training, step_s: float) -> float | None:

@@ -64,18 +64,21 @@ def test_fp16_never_runs_on_a_cpu() -> None:
         place("cpu", "fp16")
 
 
+@pytest.mark.parametrize(
+    "missing", ["torch.backends.mkldnn.is_available", "torch.ops.mkldnn._is_mkldnn_bf16_supported"]
+)
 def test_bf16_is_refused_where_the_processor_would_take_five_times_as_long(
-    monkeypatch: pytest.MonkeyPatch,
+    missing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(device, "_bf16_in_processor", lambda: False)
-    with pytest.raises(DeviceError, match="no instructions for it") as caught:
+    monkeypatch.setattr(missing, lambda: False)
+    with pytest.raises(DeviceError, match="no fast way to compute in it on this processor") as caught:
         place("cpu", "bf16")
     assert caught.value.status == 3 and "auto" in caught.value.hint
     assert place("cpu", "auto").dtype == "float32"
 
 
 def test_what_is_asked_for_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "_bf16_in_processor", lambda: True)
+    monkeypatch.setattr(device, "_bf16_pays", lambda: True)
     assert place("cpu", "bf16", "1G") == Placement(
         device="cpu", dtype="bfloat16", budget_bytes=1 << 30, because="bf16 as asked"
     )

@@ -123,16 +123,17 @@ KEPT = """if True:
     def held():
         return machine.resident_bytes() >> 20
 
-    kept = []  # lest a heap becomes smaller by itself
+    budget, mebibytes, stays = map(int, sys.argv[1:])
+    kept = []
 
     def use():
-        blocks = [torch.ones(1 << 18) for _ in range(200)]
-        kept.append(blocks[-1])
+        blocks = [torch.ones(1 << 18) for _ in range(mebibytes)]
+        kept.append(blocks[stays])
 
     torch.ones(1)
-    with Crew(1, budget_bytes=int(sys.argv[1]) << 20):
+    with Crew(1, budget_bytes=budget << 20):
         before = held()
-        for _ in range(2):
+        for _ in range(2):  # one after the other: the second finds what the first left
             thread = Thread(target=use)
             thread.start()
             thread.join()
@@ -142,10 +143,20 @@ KEPT = """if True:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="malloc_trim is glibc's")
-@pytest.mark.parametrize(("budget_mib", "least", "most"), [(1000, 100, 300), (210, 0, 50)])
+@pytest.mark.parametrize(
+    ("mebibytes", "stays", "budget_mib", "least", "most"),
+    [
+        # the last block stays, lest the heap becomes smaller by itself
+        (200, -1, 1000, 100, 300),
+        (200, -1, 210, 0, 50),
+        # the first stays, so that all that is freed is the end of its heap
+        (50, 0, 1000, 40, 80),
+        (50, 0, 60, 0, 20),
+    ],
+)
 def test_what_threads_freed_and_kept_goes_back_where_it_would_exceed_the_budget(
-    budget_mib: int, least: int, most: int
+    mebibytes: int, stays: int, budget_mib: int, least: int, most: int
 ) -> None:
-    command = [sys.executable, "-c", KEPT, str(budget_mib)]
+    command = [sys.executable, "-c", KEPT, str(budget_mib), str(mebibytes), str(stays)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert least <= int(done.stdout) <= most
