@@ -23,12 +23,12 @@ from liif_cli.engine.options import Options as Options
 from liif_cli.engine.plan import Band, Load, Plan, plan
 from liif_cli.engine.render import Crew, Rendering, load_of, render
 from liif_cli.engine.target import Layout, Target
-from liif_cli.image.alpha import bleed, flatten
+from liif_cli.image.alpha import around, bleed, flatten
 from liif_cli.image.formats import Writing
 from liif_cli.image.picture import Picture, quantize, to_bits, to_unit
 from liif_cli.image.read import Header
 from liif_cli.image.resample import Window, resample
-from liif_cli.nn.coords import Grid
+from liif_cli.nn.coords import Grid, taps
 from liif_cli.nn.model import Model, restore
 from liif_cli.weights import catalog, fetch, store
 
@@ -336,6 +336,8 @@ class Enlargement:
                 tile_px=self.options.tile_px,
                 how=replace(self.how, stop=stop),
             )
+            if self.work.alpha is not None:
+                bands = _bounded(bands, self.work.alpha, layout, depth)
         if self.aside is not None:
             bands = _with_alpha(bands, self.aside, layout, depth)
         return _framed(bands, self) if layout.framed else bands
@@ -398,6 +400,19 @@ def _resampled(picture: Picture, layout: Layout, depth: int | None) -> Iterator[
         if picture.alpha is not None:
             parts.append(resample(picture.alpha, size, window=window)[..., None])
         yield Band(top=row, pixels=_stored(np.concatenate(parts, axis=2), depth))
+
+
+def _bounded(bands: Iterator[Band], alpha: Array, layout: Layout, depth: int | None) -> Iterator[Band]:
+    """Bands whose alpha, the last of their samples, stays near that of the input (`image.alpha.around`)."""
+    (height, width), inner = alpha.shape, layout.window
+    columns = taps(width, layout.out_width, inner.left, inner.left + inner.width).index
+    for band in bands:
+        top = inner.top + band.top
+        rows = taps(height, layout.out_height, top, top + len(band.pixels)).index
+        least, most = (_stored(bound, depth) for bound in around(alpha, rows, columns))
+        there = band.pixels[..., -1]
+        np.clip(there, least, most, out=there)
+        yield band
 
 
 def _with_alpha(bands: Iterator[Band], alpha: Array, layout: Layout, depth: int | None) -> Iterator[Band]:

@@ -18,9 +18,11 @@ from liif_cli.api import Options, Upscaler, model_grid
 from liif_cli.engine.render import render
 from liif_cli.engine.target import FITS, GRAVITIES, Region, Target
 from liif_cli.errors import DeviceError, LiifError, UnknownWeights, UsageError
+from liif_cli.image.alpha import around
 from liif_cli.image.picture import Picture, quantize
 from liif_cli.image.read import Header
 from liif_cli.image.resample import resample
+from liif_cli.nn.coords import taps
 from liif_cli.nn.model import build
 from liif_cli.weights import store
 from tests.conftest import TINY
@@ -170,11 +172,34 @@ def test_constant_transparency_stays_constant(upscaler: Upscaler, photo: Picture
 
 
 def test_transparency_goes_through_the_model_as_grey(upscaler: Upscaler, photo: Picture) -> None:
-    ramp = np.linspace(1, 255, photo.width)
-    result = upscaler.upscale(veiled(photo, ramp), DOUBLE, as_float=True)
-    grey = replace(photo, pixels=np.broadcast_to(ramp, (30, 44)).astype(np.uint8)[..., None].copy())
+    alpha = np.random.default_rng(3).integers(1, 256, (30, 44))
+    result = upscaler.upscale(veiled(photo, alpha), DOUBLE, as_float=True)
+    grey = replace(photo, pixels=alpha.astype(np.uint8)[..., None])
+    enlarged = upscaler.upscale(grey, DOUBLE, as_float=True).pixels[..., 0]
+    rows, columns = (taps(size, 2 * size).index for size in alpha.shape)
+    bounded = np.clip(enlarged, *around(alpha.astype(np.uint8), rows, columns))
     assert result.alpha is not None
-    assert np.abs(upscaler.upscale(grey, DOUBLE, as_float=True).pixels[..., 0] - result.alpha).max() < 2e-6
+    assert np.abs(np.clip(bounded, 0, 1) - result.alpha).max() < 2e-6
+    assert (np.abs(enlarged - result.alpha) < 2e-6).mean() > 0.6  # most edges are not touched
+
+
+@pytest.mark.parametrize("depth", [8, 16, None])
+def test_hard_edges_of_transparency_leave_no_specks(
+    upscaler: Upscaler, photo: Picture, depth: int | None
+) -> None:
+    y, x = np.mgrid[:30, :44]
+    alpha = np.where(np.hypot(y - 15, x - 20) < 11, 255, 0)
+    picture = veiled(photo, alpha)
+    if depth == 16:
+        wide = picture.pixels.astype(np.uint16) * 257
+        picture = replace(picture, pixels=wide, alpha=(alpha * 257).astype(np.uint16), bits=16)
+    result = upscaler.upscale(picture, Target(scale=(2.5, 3)), as_float=depth is None).alpha
+    assert result is not None
+    least, most = around(alpha.astype(np.uint8), taps(30, 90).index, taps(44, 110).index)
+    flat = least == most
+    top = 1 if depth is None else 2**depth - 1
+    assert flat.mean() > 0.7 and np.array_equal(result[flat], (least[flat] * top).astype(result.dtype))
+    assert len(np.unique(result[~flat])) > 50  # the edge itself is the model's
 
 
 def test_colour_under_full_transparency_does_not_show(upscaler: Upscaler, photo: Picture) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from liif_cli.image.picture import Picture, quantize, to_unit
+from liif_cli.image.picture import Floats, Picture, quantize, to_unit
 
 REACH_PX = 48
 """How far colour is spread: beyond the kernel of any resampler, and about as far as a model looks."""
@@ -47,6 +47,22 @@ def bleed(picture: Picture, *, reach_px: int = REACH_PX) -> Picture:
         rim = np.unique(beyond[flat_empty[beyond]])
     flat_colour[flat_empty] = _like(mean, colour.dtype)
     return replace(picture, pixels=np.ascontiguousarray(colour[1:-1, 1:-1]))
+
+
+def around(
+    alpha: npt.NDArray[Any], rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]
+) -> tuple[Floats, Floats]:
+    """The least and the most that an enlarged alpha may be, (N, M) each, from the samples around its pixels.
+
+    alpha: (h, w); rows (N, 2), columns (M, 2): the samples' indices on either side. Networks learn from
+    pictures whose edges are smooth; beside one of 0 and 255 they ring, which would show as specks on what is
+    fully transparent. So a pixel leaves the range of its four samples by that range at most: where they are
+    equal it is what they are, and no edge is less steep for it.
+    """
+    lines = to_unit(alpha[rows])
+    least = lines.min(axis=1)[:, columns].min(axis=2)
+    most = lines.max(axis=1)[:, columns].max(axis=2)
+    return 2 * least - most, 2 * most - least
 
 
 def flatten(picture: Picture, background: tuple[int, int, int] = (255, 255, 255)) -> Picture:

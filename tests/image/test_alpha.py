@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liif_cli.image.alpha import bleed, flatten
+from liif_cli.image.alpha import around, bleed, flatten
 from liif_cli.image.picture import Picture
 from tests.image.pictures import card, noise, profile
 
@@ -101,3 +101,11 @@ def test_grey_stays_grey_on_grey_and_loses_its_profile_on_colour() -> None:
     on_grey, on_red = flatten(grey, (9, 9, 9)), flatten(grey, (255, 0, 0))
     assert (on_grey.channels, on_grey.icc) == (1, grey.icc)
     assert (on_red.channels, on_red.icc) == (3, None)
+
+
+def test_alpha_may_leave_the_range_of_its_neighbours_by_that_range() -> None:
+    alpha = np.array([[0, 0, 255], [0, 51, 102]], np.uint8)
+    rows, columns = np.array([[0, 0], [0, 1]]), np.array([[0, 1], [1, 2]])
+    least, most = around(alpha, rows, columns)
+    np.testing.assert_allclose(least, np.array([[0.0, -1.0], [-0.2, -1.0]]), atol=1e-6)
+    np.testing.assert_allclose(most, np.array([[0.0, 2.0], [0.4, 2.0]]), atol=1e-6)
