@@ -70,7 +70,8 @@ class Upscaler:
         """model: a name, `hf://...`, a file, or a Model; None: `catalog.default()`.
 
         device: `auto`, `cpu`, `cuda:1`, `mps`. precision: `auto`, `fp32`, `bf16`, `fp16`. memory: bytes,
-        "800M", "4G", "50%" of what is free; default half of what is free. threads: default all cores.
+        "800M", "4G", "50%" of what is free; default half of what is free. threads: default, and at
+        most, all cores.
         `notify` gets a line for what a user may want to know, such as a download.
         Raises WeightsError, DeviceError, UsageError.
         """
@@ -91,6 +92,9 @@ class Upscaler:
         self._told_tight = False
         self._speeds: dict[int, tuple[float, float]] = {}
         on_cpu = self.placement.device == "cpu"
+        if on_cpu and threads and threads > (cores := machine.cores()):
+            notify(f"{threads} threads would share {cores} cores and be no faster: {cores} compute")
+            threads = cores
         self._crew = Crew(threads if on_cpu else 1, self.placement.budget_bytes if on_cpu else None)
 
     def __enter__(self) -> Upscaler:
@@ -251,12 +255,11 @@ class Upscaler:
     def _input_pixel(self, bits: int, factor: int) -> float:
         """Seconds for an input pixel and those made of it: what pictures twice as large take longer.
 
-        Every worker does one by itself, as it does its tiles: no operation waits for a busy core. More
-        workers than cores are no faster, and would each take memory for theirs.
+        Every worker does one by itself, as it does its tiles: no operation waits for a busy core.
         """
         model, how = self._way(bits)
         how, noise = replace(how, tta=False), np.random.default_rng(0)
-        workers = min(self._crew.threads, machine.cores())
+        workers = self._crew.threads
         side, before = _PROBE_PX // factor, 0.0
 
         def enlarge(pixels: Array) -> None:

@@ -300,7 +300,9 @@ def test_speed_is_found_as_the_workers_work_each_by_itself(monkeypatch: pytest.M
     monkeypatch.setattr("liif_cli.api.render", watched)
     monkeypatch.setattr("liif_cli.machine.cores", lambda: 2)
     header = Header(width=44, height=30, channels=3, alpha=False, bits=8, format="png")
-    with Upscaler(build(TINY["edsr"], seed=6), threads=5) as made:
+    told: list[str] = []
+    with Upscaler(build(TINY["edsr"], seed=6), threads=5, notify=told.append) as made:
+        assert made.threads == 2 and told == ["5 threads would share 2 cores and be no faster: 2 compute"]
         assert made.estimate(header, DOUBLE).seconds > 0
     assert set(ways) == {1}
     assert both.n_waiting == 0 and len(ways) % 6 == 0  # two at a time, as there are two cores, three times

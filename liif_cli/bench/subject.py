@@ -62,7 +62,7 @@ class Subject:
             memory=placement.budget_bytes,
             threads=setup.threads,
         )
-        self.threads = (setup.threads or torch.get_num_threads()) if self.device == "cpu" else 1
+        self.threads = self.upscaler.threads
         self.reader = Reader()
 
     def __enter__(self) -> Self:

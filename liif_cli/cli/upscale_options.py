@@ -203,7 +203,9 @@ Memory = Annotated[
         "Default: half of what is free.",
     ),
 ]
-Threads = Annotated[int | None, _option(_SPEED, metavar="N", min=1, max=1024, help="Default: one a core.")]
+Threads = Annotated[
+    int | None, _option(_SPEED, metavar="N", min=1, max=1024, help="Default, and at most: one a core.")
+]
 Jobs = Annotated[
     int | None,
     _option(
