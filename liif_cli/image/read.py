@@ -93,6 +93,11 @@ def _decoding(
             yield _decode(file, kind, limit, pixels), kind
         except TooLarge as error:
             said = f"{error.width}x{error.height} pixels" if error.width else "more pixels than are read"
+            if max_pixels is not None:
+                raise PictureError(
+                    f"{name}: too large: {said}, where {max_pixels:,} in all are allowed",
+                    hint="allow more with --max-input-pixels",
+                ) from error
             raise PictureError(
                 f"{name}: too large: {size:,} bytes that claim to be {said}",
                 hint="if it is what it says, allow more with --max-input-pixels",

@@ -125,6 +125,8 @@ def begin(plan: Plan) -> None:
 
 def resume(folder: Path, settings: Sequence[str], *, device: str, shards: int) -> Plan:
     """The plan of a run that was begun, with `key=value` settings put over its recipe."""
+    if not folder.is_dir():
+        raise TrainingError(f"{folder}: {'is a file, not a folder' if folder.exists() else 'no such folder'}")
     try:
         facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         data, val = Path(facts["data"]), facts["val"]
@@ -261,8 +263,10 @@ def go(plan: Plan, given: Pictures, *, stop: Callable[[], bool] = lambda: False)
 def _go(training: Training, plan: Plan, given: Pictures, stop: Callable[[], bool]) -> Iterator[Event]:
     yield from _start(training, plan)
     if training.progress >= 1:
-        over = f"{training.step} steps and {training.elapsed_s / 60:.0f} minutes are its schedule already"
-        yield Noted(text=f"{over}; --steps or --minutes, of the whole run, make it longer")
+        had = f"{training.step} steps in {training.elapsed_s / 60:.1f} minutes"
+        yield Noted(
+            text=f"its schedule is over after {had}; more --steps or --minutes, of the whole run, extend it"
+        )
     first = training.first_process
     if first:
         _record(plan, training.step)

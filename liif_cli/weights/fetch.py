@@ -169,7 +169,7 @@ def _of_file(path: Path, notify: Notify) -> Path:
         inside = path / "weights.safetensors"  # what a run of `liif train` leaves
         raise WeightsError(f"{path}: a folder", hint=f"-m {inside}" if inside.is_file() else "")
     if not path.is_file():
-        raise WeightsError(f"{path}: no such file")
+        raise WeightsError(f"{path}: {'no regular file' if path.exists() else 'no such file'}")
     if path.suffix == ".safetensors":
         beside = path.with_name("weights.safetensors")
         if path.name == "checkpoint.safetensors" and beside.is_file():

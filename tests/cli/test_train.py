@@ -140,9 +140,9 @@ def test_a_finished_run_goes_on_when_it_is_given_more_steps(
 ) -> None:
     run = tmp_path / "run"
     assert main(command(data, "--recipe", recipe, "-o", run)) == 0
-    assert "schedule already" not in capsys.readouterr().err
+    assert "schedule is over" not in capsys.readouterr().err
     assert main(command("--resume", run)) == 0
-    assert "\n6 steps and 0 minutes are its schedule already; --steps or" in capsys.readouterr().err
+    assert "\nits schedule is over after 6 steps in 0." in capsys.readouterr().err
     assert main(command("--resume", run, "--steps", 9)) == 0
     assert "\ngoing on from step 6\n" in capsys.readouterr().err
     assert checkpoint.load(run / "checkpoint.safetensors")[1]["step"] == 9
@@ -263,6 +263,8 @@ def test_weights_to_start_from_are_taken_by_path(data: Path, recipe: Path, tmp_p
         (["DATA", "--recipe", "RECIPE", "--device", "cuda:7"], 3, "cuda:7"),
         (["EMPTY", "--recipe", "RECIPE"], 1, "no files in this folder"),
         (["MISSING", "--recipe", "RECIPE"], 1, "no such folder"),
+        (["RECIPE", "--recipe", "RECIPE"], 1, "is a file, not a folder"),
+        (["--resume", "MISSING"], 1, "no such folder"),
         (["DATA", "--recipe", "RECIPE", "--init", "standerd"], 4, "no weights are called"),
         (["DATA", "--recipe", "RECIPE", "--batch", "3"], 1, "batch of 3"),
         (["--resume", "EMPTY"], 1, "no run in this folder: run.json: No such file"),
