@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from liif_cli.folder.jobs import Job, Result, Rules, Saving
     from liif_cli.folder.names import Found, Naming
 
+# So many files that were passed over are named.
+_NAMED = 3
+
 EXAMPLES = """
 Examples:
 
@@ -349,8 +352,9 @@ def _run(where: _Where, target: Target, rules: Rules, how: _How, say: _Say, *, d
         results += [one for one in planned if isinstance(one, Result)]
         jobs = [one for one in planned if isinstance(one, Job)]
         _check_stdout(jobs, say)
-        if found.passed_over:
-            say.detail(f"{len(found.passed_over)} files are no pictures and were passed over")
+        if over := found.passed_over:
+            more = f" and {len(over) - _NAMED} more" if len(over) > _NAMED else ""
+            say.note(f"no pictures that are read, passed over: {', '.join(map(str, over[:_NAMED]))}{more}")
         alone = len(results) + len(jobs) == 1
         for result in results:
             say.result(result, alone=alone)

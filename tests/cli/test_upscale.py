@@ -173,13 +173,20 @@ def test_a_command_line_that_cannot_be_is_refused_with_status_2(
 # Inputs
 
 
-def test_a_tree_is_mirrored_and_what_is_no_picture_passed_over(liif: Liif, photo: Picture) -> None:
+def test_a_tree_is_mirrored_and_what_is_no_picture_passed_over(
+    liif: Liif, capsys: Captured, photo: Picture
+) -> None:
     Path("in/sub").mkdir(parents=True)
     write(photo, Path("in/sub/b.jpg"))
     write(photo, Path("in/c.webp"))
     Path("in/read.me").write_text("no picture", "utf-8")
     assert liif("-r", "in", "-o", "out/", "-s", "1.5") == 0
     assert sorted(path.as_posix() for path in Path("out").rglob("*.*")) == ["out/c.webp", "out/sub/b.jpg"]
+    assert "no pictures that are read, passed over: in/read.me\n" in capsys.readouterr().err
+    for name in "abcd":
+        Path(f"in/{name}.cr2").write_bytes(b"raw")
+    assert liif("-r", "in", "-o", "out/", "-s", "1.5", "--if-exists", "skip") == 0
+    assert "over: in/a.cr2, in/b.cr2, in/c.cr2 and 2 more\n" in capsys.readouterr().err
 
 
 def test_a_batch_goes_on_after_bad_files_and_tells_which(
