@@ -75,7 +75,8 @@ def rgb_of_cmyk(inks: npt.NDArray[Any], icc: bytes | None) -> tuple[npt.NDArray[
     rgb = np.floor(through[..., :3] * through[..., 3:] / top + 0.5).astype(inks.dtype)
     return (
         rgb,
-        "CMYK without a usable profile was converted to RGB by plain arithmetic: colours are approximate",
+        "CMYK without a usable profile was converted to RGB by plain arithmetic: colours are approximate "
+        "(a negative? then a JPEG's inks are stored the other way round, and nothing in it says so)",
     )
 
 
