@@ -114,7 +114,7 @@ def upscale(
         else sizes.parse_pixels(max_input_pixels, option="--max-input-pixels"),
         bits=bits,
         flat=alpha == "drop",
-        lossless=lossless,
+        lossless=lossless or (None if quality is None else False),
         pyramid=pyramid,
     )
     how = _How(
@@ -133,7 +133,6 @@ def upscale(
         ),
         saving=Saving(
             quality=quality,
-            lossless=lossless,
             pyramid=pyramid,
             icc=icc,
             metadata=metadata,

@@ -145,7 +145,8 @@ class Job:
 @dataclass(frozen=True, kw_only=True)
 class Rules:
     """What a job must keep to. bits: 8, 16 or None = the input's. flat: transparency is dropped.
-    lossless, pyramid: only where the format can. budget_bytes: what a writer that cannot stream may hold."""
+    lossless: None = as an input of the same format; True and pyramid: only where the format can.
+    budget_bytes: what a writer that cannot stream may hold."""
 
     if_exists: IfExists = "error"
     only_enlarge: bool = False
@@ -154,7 +155,7 @@ class Rules:
     budget_bytes: int | None = None
     bits: int | None = None
     flat: bool = False
-    lossless: bool = False
+    lossless: bool | None = None
     pyramid: bool = False
 
 
@@ -166,7 +167,6 @@ class Saving:
     """
 
     quality: int | None = None
-    lossless: bool = False
     pyramid: bool = False
     icc: Literal["keep", "srgb", "strip"] = "keep"
     metadata: Literal["keep", "strip"] = "keep"
@@ -222,6 +222,8 @@ def _planned(
             )
         alpha = header.alpha and not rules.flat
         bits, notes = _depth(header, format, rules)
+        same = format == header.format and header.lossless
+        lossless = same if rules.lossless is None else rules.lossless
         if not (through and format == header.format) or rules.pyramid or rules.lossless:
             formats.check(
                 format,
@@ -229,7 +231,7 @@ def _planned(
                 height=header.height if through else layout.height,
                 bits=bits,
                 alpha=alpha,
-                lossless=rules.lossless,
+                lossless=lossless,
                 pyramid=rules.pyramid,
                 budget_bytes=rules.budget_bytes,
             )
@@ -244,7 +246,7 @@ def _planned(
         format=format,
         bits=bits,
         overwrite=rules.if_exists == "overwrite",
-        lossless=rules.lossless,
+        lossless=lossless,
         through=through,
         notes=notes,
     )

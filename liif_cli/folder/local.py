@@ -273,9 +273,7 @@ def _write(
 
 
 def _encoding(job: Job, saving: Saving) -> Encoding:
-    return Encoding(
-        format=job.format, quality=saving.quality, lossless=saving.lossless, pyramid=saving.pyramid
-    )
+    return Encoding(format=job.format, quality=saving.quality, lossless=job.lossless, pyramid=saving.pyramid)
 
 
 def _shrinking(enlargement: Enlargement) -> tuple[str, ...]:
@@ -311,7 +309,7 @@ def _converted(job: Job, seat: _Seat, saving: Saving) -> Result:
         format=job.format,
         bits=job.bits,
         quality=saving.quality,
-        lossless=saving.lossless,
+        lossless=job.lossless,
         pyramid=saving.pyramid,
         icc=saving.icc,
         metadata=saving.metadata,

@@ -280,6 +280,7 @@ def _header(answer: dict[str, Any], pipe: IO[bytes], max_pixels: int) -> Header:
             alpha=bool(answer["alpha"]),
             bits=16 if answer["bits"] == 16 else 8,
             format=None if answer["format"] is None else str(answer["format"]),
+            lossless=bool(answer["lossless"]),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"no answer: {error}") from error

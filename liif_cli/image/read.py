@@ -32,6 +32,7 @@ class Header:
     """What a file says of its picture before any pixel is read.
 
     width, height: upright. channels: 1 or 3. bits: 8 or 16. format: what it was recognised as, or None.
+    lossless: of WebP, which may be either, whether it was packed without loss.
     """
 
     width: int
@@ -40,6 +41,7 @@ class Header:
     alpha: bool
     bits: int
     format: str | None
+    lossless: bool = False
 
 
 def read(
@@ -53,7 +55,7 @@ def read(
     Raises PictureError, with the name in it, whatever is wrong. Runs in this process: a decoder
     that crashes takes it along (`image/isolate.py` reads in another one).
     """
-    with _decoding(source, max_pixels, name, pixels=True) as (decoded, kind):
+    with _decoding(source, max_pixels, name, pixels=True) as (decoded, kind, _):
         return _picture(decoded, kind)
 
 
@@ -61,7 +63,7 @@ def probe(
     source: Path | str | bytes | BinaryIO, *, max_pixels: int | None = None, name: str | None = None
 ) -> Header:
     """The header of a picture, in a millisecond. Its pixels may still turn out to be broken."""
-    with _decoding(source, max_pixels, name, pixels=False) as (decoded, kind):
+    with _decoding(source, max_pixels, name, pixels=False) as (decoded, kind, lossless):
         way = decoded.orientation or metadata.orientation(metadata.exif_block(decoded.exif), decoded.xmp)
         height, width = metadata.turned(decoded.samples, way).shape[:2]
         return Header(
@@ -71,26 +73,29 @@ def probe(
             alpha=decoded.alpha,
             bits=8 if decoded.samples.dtype.itemsize == 1 else 16,
             format=kind or None,
+            lossless=lossless,
         )
 
 
 @contextmanager
 def _decoding(
     source: Path | str | bytes | BinaryIO, max_pixels: int | None, name: str | None, *, pixels: bool
-) -> Iterator[tuple[Decoded, str]]:
-    """What the decoders make of a source, and its kind. All they raise becomes a PictureError."""
+) -> Iterator[tuple[Decoded, str, bool]]:
+    """What the decoders make of a source, its kind, and whether it is a WebP without loss. All they raise
+    becomes a PictureError."""
     name = name_of(source) if name is None else name
     with _opened(source, name) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
         kind = sniff.kind_of(file.read(sniff.HEAD_BYTES))
+        lossless = kind == "webp" and sniff.keeps_all(file)
         limit = Limit(
             max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
             file_bytes=size,
             trusted=max_pixels is not None,
         )
         try:
-            yield _decode(file, kind, limit, pixels), kind
+            yield _decode(file, kind, limit, pixels), kind, lossless
         except TooLarge as error:
             said = f"{error.width}x{error.height} pixels" if error.width else "more pixels than are read"
             if max_pixels is not None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from typing import BinaryIO
+
 HEAD_BYTES = 512
 """How much of the beginning `kind_of` wants to see."""
 
+# A WebP file says in one of so many chunks how it is packed: before it come a profile, the loop, the alpha.
+_CHUNKS = 16
 _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x89PNG\r\n\x1a\n", "png"),
     (0, b"\xff\xd8\xff", "jpeg"),
@@ -108,6 +113,19 @@ def _of_text(head: bytes) -> str:
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body", b"<?xml")):
         return "a web page or XML text"
     return ""
+
+
+def keeps_all(file: BinaryIO) -> bool:
+    """Whether a WebP file is packed without loss: its first picture is in a VP8L chunk. Moves the file."""
+    file.seek(12)
+    for _ in range(_CHUNKS):
+        head = file.read(8)
+        name, size = head[:4], int.from_bytes(head[4:], "little")
+        if len(head) < 8 or name in (b"VP8 ", b"VP8L"):
+            return name == b"VP8L"
+        # A frame holds chunks of its own behind 16 bytes that say where it lies.
+        file.seek(16 if name == b"ANMF" else size + size % 2, os.SEEK_CUR)
+    return False
 
 
 def stated_bits(head: bytes, kind: str) -> int:

@@ -22,7 +22,7 @@ from liif_cli.cli.app import main
 from liif_cli.folder import local
 from liif_cli.image import isolate
 from liif_cli.image.picture import Picture
-from liif_cli.image.read import read
+from liif_cli.image.read import probe, read
 from liif_cli.image.write import write
 from liif_cli.nn.model import build
 from liif_cli.weights import store
@@ -282,6 +282,11 @@ def test_names_formats_and_depth(liif: Liif) -> None:
     assert read(Path("deep.tif")).bits == 16
     assert liif("a.png", "-o", "l.webp", "--lossless") == liif("a.png", "-o", "l.png") == 0
     assert np.array_equal(read(Path("l.webp")).pixels, read(Path("l.png")).pixels)
+    # What came without loss stays so, unless a quality is asked for.
+    assert liif("l.webp", "-o", "again.webp") == liif("l.png", "-o", "again.png") == 0
+    assert np.array_equal(read(Path("again.webp")).pixels, read(Path("again.png")).pixels)
+    assert liif("l.webp", "-o", "lossy.webp", "-Q", "80") == liif("l.png", "-o", "png.webp") == 0
+    assert [probe(name).lossless for name in ("again.webp", "lossy.webp", "png.webp")] == [True, False, False]
 
 
 def test_a_pyramid_is_a_tiff_or_is_refused(liif: Liif, capsys: Captured) -> None:

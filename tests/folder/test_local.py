@@ -71,9 +71,8 @@ def test_files_are_what_the_upscaler_says(upscaler: Upscaler, photo: Picture, pa
     target = Target(scale=(1.5, 2))
     told: list[int] = []
     results = ended(
-        jobs_of("a.png", "b.png", "c.webp"),
+        jobs_of("a.png", "b.png", "c.webp", lossless=True),
         upscaler,
-        Saving(lossless=True),
         parallel=parallel,
         advance=lambda _, n: told.append(n),
     )

@@ -70,3 +70,22 @@ def test_what_else_lies_about_is_recognised(head: bytes, kind: str) -> None:
 def test_any_bytes_are_something_or_nothing(head: bytes) -> None:
     kind = sniff.kind_of(head)
     assert kind == "" or sniff.is_read(kind) or " " in kind or kind in ("empty", "HEIC", "OpenEXR")
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+@pytest.mark.parametrize("frames", [1, 2])
+@pytest.mark.parametrize(
+    "more", [{}, {"icc_profile": b"odd", "exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0"}]
+)
+def test_a_webp_tells_whether_it_lost_anything(lossless: bool, frames: int, more: dict[str, bytes]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (frames, 16, 16, 4), dtype=np.uint8)
+    first, *others = map(Image.fromarray, noise)
+    out = io.BytesIO()
+    first.save(out, "WEBP", lossless=lossless, save_all=frames > 1, append_images=others, **more)
+    assert sniff.keeps_all(out) == lossless
+
+
+@given(st.binary(max_size=60))
+def test_no_webp_hangs_or_breaks_it(rest: bytes) -> None:
+    assert sniff.keeps_all(io.BytesIO(b"RIFF\0\0\0\0WEBP" + rest)) in (True, False)
+    assert not sniff.keeps_all(io.BytesIO(b"RIFF\0\0\0\0WEBP" + 100 * b"EXIF\0\0\0\0" + b"VP8L\0\0\0\0"))
