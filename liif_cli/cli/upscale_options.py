@@ -137,7 +137,7 @@ Quality = Annotated[
         help="1 to 100, for jpeg (default 95, 4:4:4), webp and avif.",
     ),
 ]
-Lossless = Annotated[bool, _option(_FORM, "--lossless", help="Lossless webp.  [default: as a webp input]")]
+Lossless = Annotated[bool, _option(_FORM, "--lossless", help="Lossless webp. Default: as a webp input.")]
 Pyramid = Annotated[
     bool, _option(_FORM, "--pyramid", help="TIFF in tiles with smaller copies, for viewers of huge pictures.")
 ]
