@@ -34,8 +34,8 @@ from liif_cli.weights import catalog, fetch, store
 
 Array = npt.NDArray[Any]
 
-# Rows that are resampled, or are background, made at once.
-_ROWS = 64
+# Rows that are resampled, or are background, made at once; and rows whose alpha is bounded at once.
+_ROWS, _FEW_ROWS = 64, 8
 # A model's speed is found with squares from this side on, at factors 1 and this, until one so large takes
 # so much longer than the last.
 _PROBE_PX, _PROBE_FACTOR, _PROBE_S = 64, 6, 0.04
@@ -93,7 +93,7 @@ class Upscaler:
         self._speeds: dict[int, tuple[float, float]] = {}
         on_cpu = self.placement.device == "cpu"
         if on_cpu and threads and threads > (cores := machine.cores()):
-            notify(f"{threads} threads would share {cores} cores and be no faster: {cores} compute")
+            notify(f"{threads} threads are no faster than one a core: here {cores}")
             threads = cores
         self._crew = Crew(threads if on_cpu else 1, self.placement.budget_bytes if on_cpu else None)
 
@@ -408,14 +408,21 @@ def _resampled(picture: Picture, layout: Layout, depth: int | None) -> Iterator[
 def _bounded(bands: Iterator[Band], alpha: Array, layout: Layout, depth: int | None) -> Iterator[Band]:
     """Bands whose alpha, the last of their samples, stays near that of the input (`image.alpha.around`)."""
     (height, width), inner = alpha.shape, layout.window
-    columns = taps(width, layout.out_width, inner.left, inner.left + inner.width).index
+    columns = _sides(width, layout.out_width, inner.left, inner.width)
     for band in bands:
-        top = inner.top + band.top
-        rows = taps(height, layout.out_height, top, top + len(band.pixels)).index
-        least, most = (_stored(bound, depth) for bound in around(alpha, rows, columns))
-        there = band.pixels[..., -1]
-        np.clip(there, least, most, out=there)
+        for row in range(0, len(band.pixels), _FEW_ROWS):  # their bounds take much more memory than they
+            there = band.pixels[row : row + _FEW_ROWS, :, -1]
+            rows = _sides(height, layout.out_height, inner.top + band.top + row, len(there))
+            least, most = (_stored(bound, depth) for bound in around(alpha, rows, columns))
+            np.clip(there, least, most, out=there)
         yield band
+
+
+def _sides(size_in: int, size_out: int, start: int, count: int) -> Array:
+    """(count, 2) input lines on either side of output lines; twice the same where one lies on it."""
+    found = taps(size_in, size_out, start, start + count)
+    sides: Array = np.where(found.weight > 0, found.index, found.index[:, ::-1])
+    return sides
 
 
 def _with_alpha(bands: Iterator[Band], alpha: Array, layout: Layout, depth: int | None) -> Iterator[Band]:

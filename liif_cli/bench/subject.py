@@ -61,6 +61,7 @@ class Subject:
             precision=self.precision,
             memory=placement.budget_bytes,
             threads=setup.threads,
+            notify=notify,
         )
         self.threads = self.upscaler.threads
         self.reader = Reader()

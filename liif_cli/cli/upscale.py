@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
+from liif_cli import machine
 from liif_cli.cli import console
 from liif_cli.cli import upscale_options as opt
 from liif_cli.errors import Terminated, UsageError
@@ -191,7 +192,7 @@ class _How:
     def most_at_once(self, jobs: Sequence[Job]) -> int:
         """The most pictures done at the same time on a device."""
         # One more than compute, so that the next picture is read and the last one written meanwhile.
-        usual = min((self.threads or os.cpu_count() or 1) + 1, 4)
+        usual = min(min(self.threads or 4, machine.cores()) + 1, 4)
         return min(self.parallel or usual, len(jobs))
 
     def at_once(self, jobs: Sequence[Job], upscaler: Upscaler, say: _Say) -> int:
@@ -353,7 +354,7 @@ def _run(where: _Where, target: Target, rules: Rules, how: _How, say: _Say, *, d
         _check_stdout(jobs, say)
         if over := found.passed_over:
             more = f" and {len(over) - _NAMED} more" if len(over) > _NAMED else ""
-            say.note(f"no pictures that are read, passed over: {', '.join(map(str, over[:_NAMED]))}{more}")
+            say.note(f"passed over, as no pictures that are read: {', '.join(map(str, over[:_NAMED]))}{more}")
         alone = len(results) + len(jobs) == 1
         for result in results:
             say.result(result, alone=alone)

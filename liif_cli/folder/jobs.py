@@ -222,8 +222,8 @@ def _planned(
             )
         alpha = header.alpha and not rules.flat
         bits, notes = _depth(header, format, rules)
-        same = format == header.format and header.lossless
-        lossless = same if rules.lossless is None else rules.lossless
+        kept = format == header.format and header.lossless
+        lossless = kept if rules.lossless is None else rules.lossless
         if not (through and format == header.format) or rules.pyramid or rules.lossless:
             formats.check(
                 format,

@@ -292,6 +292,7 @@ def _shrinking(enlargement: Enlargement) -> tuple[str, ...]:
 def _is_asked_for(job: Job, seat: _Seat, saving: Saving) -> bool:
     """Whether the input, that is large enough, is also otherwise what the result shall be."""
     same = (job.header.format, job.header.bits) == (job.format, job.bits)
+    same = same and (job.lossless or not job.header.lossless)
     whole = saving.icc == "keep" and saving.metadata == "keep" and not saving.pyramid
     return same and whole and not (job.header.alpha and seat.upscaler.options.alpha == "drop")
 

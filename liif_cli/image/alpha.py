@@ -54,14 +54,14 @@ def around(
 ) -> tuple[Floats, Floats]:
     """The least and the most that an enlarged alpha may be, (N, M) each, from the samples around its pixels.
 
-    alpha: (h, w); rows (N, 2), columns (M, 2): the samples' indices on either side. Networks learn from
-    pictures whose edges are smooth; beside one of 0 and 255 they ring, which would show as specks on what is
-    fully transparent. So a pixel leaves the range of its four samples by that range at most: where they are
-    equal it is what they are, and no edge is less steep for it.
+    alpha: (h, w); rows (N, 2), columns (M, 2): the samples' indices on either side, twice the same for a
+    pixel that lies on one. Networks learn from pictures whose edges are smooth; beside one of 0 and 255 they
+    ring, which would show as specks on what is fully transparent. So a pixel leaves the range of its four
+    samples by that range at most: where they are equal it is what they are, and no edge is less steep for it.
     """
-    lines = to_unit(alpha[rows])
-    least = lines.min(axis=1)[:, columns].min(axis=2)
-    most = lines.max(axis=1)[:, columns].max(axis=2)
+    (above, below), (left, right) = to_unit(alpha[rows.T]), columns.T
+    least, most = np.minimum(above, below), np.maximum(above, below)
+    least, most = np.minimum(least[:, left], least[:, right]), np.maximum(most[:, left], most[:, right])
     return 2 * least - most, 2 * most - least
 
 

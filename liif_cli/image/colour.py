@@ -59,8 +59,8 @@ def _is_of_use(icc: bytes, channels: int) -> bool:
     return True
 
 
-def rgb_of_cmyk(inks: npt.NDArray[Any], icc: bytes | None) -> tuple[npt.NDArray[Any], str]:
-    """(h, w, 4) inks, 0 = none, as sRGB (h, w, 3) of the same type, and a note on how.
+def rgb_of_cmyk(inks: npt.NDArray[Any], icc: bytes | None, *, kind: str) -> tuple[npt.NDArray[Any], str]:
+    """(h, w, 4) inks, 0 = none, as sRGB (h, w, 3) of the same type, and a note on how; kind: of file.
 
     With a profile in 8 bits; without, by the plain product of what each ink lets through.
     """
@@ -73,11 +73,10 @@ def rgb_of_cmyk(inks: npt.NDArray[Any], icc: bytes | None) -> tuple[npt.NDArray[
     top = np.iinfo(inks.dtype).max
     through = top - inks.astype(np.float32)
     rgb = np.floor(through[..., :3] * through[..., 3:] / top + 0.5).astype(inks.dtype)
-    return (
-        rgb,
-        "CMYK without a usable profile was converted to RGB by plain arithmetic: colours are approximate "
-        "(a negative? then a JPEG's inks are stored the other way round, and nothing in it says so)",
-    )
+    note = "CMYK without a usable profile was converted to RGB by plain arithmetic: colours are approximate"
+    if kind == "jpeg":  # Adobe's inks are stored inverted, others' not, and a decoder takes all for Adobe's
+        note += ", and a negative if its inks are not stored as Adobe does it"
+    return rgb, note
 
 
 def _through_profile(inks: npt.NDArray[Any], icc: bytes) -> npt.NDArray[Any]:

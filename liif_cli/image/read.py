@@ -238,7 +238,7 @@ def _picture(decoded: Decoded, kind: str) -> Picture:
     pixels, alpha = samples[..., :count], samples[..., count] if decoded.alpha else None
     icc = decoded.icc
     if decoded.colour == "cmyk":
-        pixels, note = colour.rgb_of_cmyk(pixels, icc)
+        pixels, note = colour.rgb_of_cmyk(pixels, icc, kind=kind)
         notes.append(note)
         icc = None
     icc, said = colour.fitting(icc, pixels.shape[2])

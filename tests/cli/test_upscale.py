@@ -182,11 +182,11 @@ def test_a_tree_is_mirrored_and_what_is_no_picture_passed_over(
     Path("in/read.me").write_text("no picture", "utf-8")
     assert liif("-r", "in", "-o", "out/", "-s", "1.5") == 0
     assert sorted(path.as_posix() for path in Path("out").rglob("*.*")) == ["out/c.webp", "out/sub/b.jpg"]
-    assert "no pictures that are read, passed over: in/read.me\n" in capsys.readouterr().err
+    assert "passed over, as no pictures that are read: in/read.me\n" in capsys.readouterr().err
     for name in "abcd":
         Path(f"in/{name}.cr2").write_bytes(b"raw")
     assert liif("-r", "in", "-o", "out/", "-s", "1.5", "--if-exists", "skip") == 0
-    assert "over: in/a.cr2, in/b.cr2, in/c.cr2 and 2 more\n" in capsys.readouterr().err
+    assert "read: in/a.cr2, in/b.cr2, in/c.cr2 and 2 more\n" in capsys.readouterr().err
 
 
 def test_a_batch_goes_on_after_bad_files_and_tells_which(
@@ -287,6 +287,8 @@ def test_names_formats_and_depth(liif: Liif) -> None:
     assert np.array_equal(read(Path("again.webp")).pixels, read(Path("again.png")).pixels)
     assert liif("l.webp", "-o", "lossy.webp", "-Q", "80") == liif("l.png", "-o", "png.webp") == 0
     assert [probe(name).lossless for name in ("again.webp", "lossy.webp", "png.webp")] == [True, False, False]
+    assert liif("l.webp", "-s", "1", "--only-enlarge", "-Q", "20", "-o", "same.webp") == 0
+    assert not probe("same.webp").lossless
 
 
 def test_a_pyramid_is_a_tiff_or_is_refused(liif: Liif, capsys: Captured) -> None:

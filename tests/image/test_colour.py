@@ -52,16 +52,17 @@ def test_inks_take_light_away(dtype: type) -> None:
     inks: npt.NDArray[Any] = np.array(
         [[[0, 0, 0, 0], [top, 0, 0, 0], [0, 0, 0, top], [0, top, top, 0]]], dtype
     )
-    rgb, note = rgb_of_cmyk(inks, None)
+    rgb, note = rgb_of_cmyk(inks, None, kind="tiff")
     assert rgb.dtype == dtype
     assert (rgb // top).tolist() == [[[1, 1, 1], [0, 1, 1], [0, 0, 0], [1, 0, 0]]]
-    assert "CMYK" in note
+    assert "CMYK" in note and "negative" not in note
+    assert "negative" in rgb_of_cmyk(inks, None, kind="jpeg")[1]
 
 
 def test_plain_arithmetic_is_pillows() -> None:
     inks = np.random.default_rng(0).integers(0, 256, (20, 20, 4)).astype(np.uint8)
     theirs = np.asarray(Image.frombytes("CMYK", (20, 20), inks.tobytes()).convert("RGB"))
-    assert np.abs(rgb_of_cmyk(inks, None)[0].astype(int) - theirs).max() <= 1
+    assert np.abs(rgb_of_cmyk(inks, None, kind="tiff")[0].astype(int) - theirs).max() <= 1
 
 
 def test_to_srgb_changes_the_numbers_and_keeps_the_look() -> None:

@@ -100,6 +100,8 @@ def test_a_path_is_found_from_where_the_caller_stands(
 
 def test_a_header_comes_through_as_it_is_read_here(reader: Reader, file: Path, tmp_path: Path) -> None:
     assert reader.probe(file) == probe(file)
+    write(read(file), tmp_path / "kept.webp", lossless=True)
+    assert reader.probe(tmp_path / "kept.webp").lossless
     with pytest.raises(PictureError, match=r"missing\.png: cannot be opened"):
         reader.probe(tmp_path / "missing.png")
     with pytest.raises(PictureError, match="too large"):
