@@ -115,6 +115,7 @@ def upscale(
         else sizes.parse_pixels(max_input_pixels, option="--max-input-pixels"),
         bits=bits,
         flat=alpha == "drop",
+        bare=(icc, metadata) != ("keep", "keep"),
         lossless=lossless or (None if quality is None else False),
         pyramid=pyramid,
     )

@@ -92,7 +92,8 @@ def summary(results: Sequence[Result], seconds: float, *, dry: bool = False) -> 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One picture to do. output: None = stdout. through: nothing to enlarge, the picture keeps its size."""
+    """One picture to do. output: None = stdout. through: nothing to enlarge, the picture keeps its size;
+    copied: it is also otherwise what the result shall be, and the file is taken as it is."""
 
     source: Source
     output: Path | None
@@ -104,6 +105,7 @@ class Job:
     overwrite: bool
     lossless: bool = False
     through: bool = False
+    copied: bool = False
     notes: tuple[str, ...] = ()
 
     @property
@@ -145,6 +147,7 @@ class Job:
 @dataclass(frozen=True, kw_only=True)
 class Rules:
     """What a job must keep to. bits: 8, 16 or None = the input's. flat: transparency is dropped.
+    bare: profile or metadata are changed or left out.
     lossless: None = as an input of the same format; True and pyramid: only where the format can.
     budget_bytes: what a writer that cannot stream may hold."""
 
@@ -155,6 +158,7 @@ class Rules:
     budget_bytes: int | None = None
     bits: int | None = None
     flat: bool = False
+    bare: bool = False
     lossless: bool | None = None
     pyramid: bool = False
 
@@ -224,7 +228,9 @@ def _planned(
         bits, notes = _depth(header, format, rules)
         kept = format == header.format and header.lossless
         lossless = kept if rules.lossless is None else rules.lossless
-        if not (through and format == header.format) or rules.pyramid or rules.lossless:
+        copied = through and (format, bits) == (header.format, header.bits) and alpha == header.alpha
+        copied = copied and (lossless or not header.lossless) and not (rules.bare or rules.pyramid)
+        if not copied or rules.lossless:
             formats.check(
                 format,
                 width=header.width if through else layout.width,
@@ -248,6 +254,7 @@ def _planned(
         overwrite=rules.if_exists == "overwrite",
         lossless=lossless,
         through=through,
+        copied=copied,
         notes=notes,
     )
 

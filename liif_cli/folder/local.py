@@ -178,7 +178,7 @@ def _ended(
             raise Stopped
         if not job.through:
             done = _enlarged(job, seat, saving, stop, advance)
-        elif _is_asked_for(job, seat, saving):
+        elif job.copied:
             done = _copied(job)
         else:
             done = _converted(job, seat, saving)
@@ -287,14 +287,6 @@ def _shrinking(enlargement: Enlargement) -> tuple[str, ...]:
         if after < before
     ]
     return (f"{' and '.join(axes)}: antialiased bicubic, not the model, because it shrinks",) if axes else ()
-
-
-def _is_asked_for(job: Job, seat: _Seat, saving: Saving) -> bool:
-    """Whether the input, that is large enough, is also otherwise what the result shall be."""
-    same = (job.header.format, job.header.bits) == (job.format, job.bits)
-    same = same and (job.lossless or not job.header.lossless)
-    whole = saving.icc == "keep" and saving.metadata == "keep" and not saving.pyramid
-    return same and whole and not (job.header.alpha and seat.upscaler.options.alpha == "drop")
 
 
 def _converted(job: Job, seat: _Seat, saving: Saving) -> Result:

@@ -183,6 +183,21 @@ def test_only_enlarge_copies_or_leaves_what_is_large_enough() -> None:
     assert isinstance(larger, Job) and not larger.through
 
 
+@pytest.mark.parametrize(
+    ("rules", "copied"),
+    [({}, True), ({"bare": True}, False), ({"lossless": False}, False), ({"lossless": True}, True)],
+)
+def test_what_is_packed_anew_has_to_fit(rules: dict[str, Any], copied: bool) -> None:
+    numbers = np.arange(60 * 60 * 3, dtype=np.uint8).reshape(60, 60, 3)
+    write(Picture(pixels=numbers), Path("a.webp"), lossless=True)
+    how: Any = {"target": Target(longer=60), "output": "out/"}
+    job = only(planned("a.webp", rules=Rules(only_enlarge=True, **rules), **how))
+    assert isinstance(job, Job) and job.through and job.copied == copied
+    if not rules.get("lossless"):  # asked for, it is asked of the file as well
+        one = only(planned("a.webp", rules=Rules(only_enlarge=True, budget_bytes=1, **rules), **how))
+        assert isinstance(one, Job) if copied else isinstance(one, Result) and "packing 60x60" in one.error
+
+
 def test_places_where_nothing_can_be_written_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     picture("a.png")
     Path("file").write_text("", "utf-8")
