@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class LiifError(Exception):
@@ -79,6 +80,11 @@ class Terminated(BaseException):
     def __init__(self, number: int = 15) -> None:
         super().__init__(number)
         self.status = 128 + number
+
+
+def no_folder(path: Path) -> str:
+    """What to say of a path that should be a folder and is none."""
+    return f"{path}: is a file, not a folder" if path.exists() else f"{path}: no such folder"
 
 
 def nearest(name: str, known: Iterable[str], *, otherwise: str = "") -> str:

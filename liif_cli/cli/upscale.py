@@ -193,7 +193,7 @@ class _How:
     def most_at_once(self, jobs: Sequence[Job]) -> int:
         """The most pictures done at the same time on a device."""
         # One more than compute, so that the next picture is read and the last one written meanwhile.
-        usual = min(min(self.threads or 4, machine.cores()) + 1, 4)
+        usual = min(self.threads or 3, machine.cores(), 3) + 1
         return min(self.parallel or usual, len(jobs))
 
     def at_once(self, jobs: Sequence[Job], upscaler: Upscaler, say: _Say) -> int:

@@ -65,7 +65,7 @@ class Crew:
                 target=_keep_within, args=(most, self.closed), name="liif-memory", daemon=True
             ).start()
         before = torch.get_num_threads()
-        self.threads = threads or before
+        self.threads = threads or min(before, machine.cores())
         self.workers = ThreadPoolExecutor(self.threads, "liif-worker", _use_threads, (1,))
         self.driver = ThreadPoolExecutor(1, "liif-driver", _use_threads, (self.threads,))
         # torch's setting is a thread's own, but also what later threads begin with: start ours, put it back.

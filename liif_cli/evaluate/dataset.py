@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from liif_cli.errors import LiifError, PictureError, UsageError
+from liif_cli.errors import LiifError, PictureError, UsageError, no_folder
 from liif_cli.evaluate.metrics import Metric
 from liif_cli.evaluate.protocol import Pair, Protocol, Scale, misfit, pair
 from liif_cli.image.picture import Picture, to_unit
@@ -77,7 +77,7 @@ def find(
     """
     if not folder.is_dir():
         raise UsageError(
-            f"{folder}: no such folder" if not folder.exists() else f"{folder}: is a file, not a folder",
+            no_folder(folder),
             hint="`liif eval` measures folders of pictures",
         )
     hr_dir = folder / "HR" if (folder / "HR").is_dir() else folder

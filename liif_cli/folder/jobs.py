@@ -230,7 +230,7 @@ def _planned(
         lossless = kept if rules.lossless is None else rules.lossless
         copied = through and (format, bits) == (header.format, header.bits) and alpha == header.alpha
         copied = copied and (lossless or not header.lossless) and not (rules.bare or rules.pyramid)
-        if not copied or rules.lossless:
+        if not copied or rules.lossless:  # who asks for lossless wants no copy of what cannot be
             formats.check(
                 format,
                 width=header.width if through else layout.width,

@@ -171,8 +171,7 @@ def check(
         raise PictureError(f"{format.name} cannot hold the result: {reason}", hint=hint)
     raise DeviceError(
         f"memory is short: packing {width}x{height} pixels as {'lossless ' if lossless else ''}{format.name} "
-        f"takes {mib(needs(format))}, "
-        f"{(budget_bytes or 0) >> 20} MiB are allowed",
+        f"takes {mib(needs(format))}, {(budget_bytes or 0) >> 20} MiB are allowed",
         hint=f"more --memory; {hint}" if able else "more --memory",
     )
 

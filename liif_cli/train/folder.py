@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from liif_cli.errors import LiifError, TrainingError
+from liif_cli.errors import LiifError, TrainingError, no_folder
 from liif_cli.image.picture import Picture, to_bits
 from liif_cli.image.read import read
 from liif_cli.image.resample import resample_8bit
@@ -47,7 +47,7 @@ def find(data: Path, samples: Samples) -> list[Source]:
     or `ax4.png`). Raises TrainingError: no folder, nothing in it, a picture without its partner.
     """
     if not data.is_dir():
-        raise TrainingError(f"{data}: {'is a file, not a folder' if data.exists() else 'no such folder'}")
+        raise TrainingError(no_folder(data))
     has_pairs = samples.pairs != "reduce" and (data / _HIGH).is_dir()
     if samples.pairs == "paired" and not (has_pairs and (data / _LOW).is_dir()):
         raise TrainingError(f"{data}: paired training needs the folders {_HIGH}/ and {_LOW}/ in it")

@@ -24,7 +24,7 @@ from typing import Any
 
 from liif_cli import machine
 from liif_cli.engine.device import free_bytes
-from liif_cli.errors import TrainingError
+from liif_cli.errors import TrainingError, no_folder
 from liif_cli.image.picture import Picture
 from liif_cli.image.write import write
 from liif_cli.nn.model import restore
@@ -126,7 +126,7 @@ def begin(plan: Plan) -> None:
 def resume(folder: Path, settings: Sequence[str], *, device: str, shards: int) -> Plan:
     """The plan of a run that was begun, with `key=value` settings put over its recipe."""
     if not folder.is_dir():
-        raise TrainingError(f"{folder}: {'is a file, not a folder' if folder.exists() else 'no such folder'}")
+        raise TrainingError(no_folder(folder))
     try:
         facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         data, val = Path(facts["data"]), facts["val"]

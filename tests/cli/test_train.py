@@ -142,7 +142,8 @@ def test_a_finished_run_goes_on_when_it_is_given_more_steps(
     assert main(command(data, "--recipe", recipe, "-o", run)) == 0
     assert "schedule is over" not in capsys.readouterr().err
     assert main(command("--resume", run)) == 0
-    assert "\nits schedule is over after 6 steps in 0." in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "\nits schedule is over after 6 steps in 0." in told and "more --steps or --minutes" in told
     assert main(command("--resume", run, "--steps", 9)) == 0
     assert "\ngoing on from step 6\n" in capsys.readouterr().err
     assert checkpoint.load(run / "checkpoint.safetensors")[1]["step"] == 9

@@ -260,6 +260,11 @@ def test_what_looks_like_a_path_is_one(shelf: Shelf, name: str) -> None:
         fetch.local(name)
 
 
+def test_a_device_is_no_file_of_weights(shelf: Shelf) -> None:
+    with pytest.raises(WeightsError, match="no regular file"):
+        fetch.local(os.devnull)
+
+
 def test_a_name_of_the_catalogue_wins_over_a_file_of_that_name(
     shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
