@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from liif_cli.engine.target import Target as Target
@@ -43,7 +44,10 @@ _FRESH_WORK = 40
 _BAND_ROWS = 64
 _BAND_BYTES = 8 << 20
 # Per worker beside the arrays: scratch space of the libraries, and freed memory in pieces that are too small.
-_SCRATCH_BYTES = 24 << 20
+_SCRATCH_BYTES = 8 << 20
+# What more a worker must be allowed: without it memory that will soon be used again would have to be given
+# back all the time (`engine/render._keep_within`), which costs more than the smaller tiles do.
+_ROOM_BYTES = 16 << 20
 # Per worker that has nothing to do: its stack, and small blocks that its thread keeps to itself.
 _IDLE_BYTES = 128 << 10
 
@@ -100,7 +104,8 @@ class Plan:
     """A partition of a window. strip_rows x tile_columns: output pixels of a full tile; block_px: pixels
     of it that are rendered at a time.
 
-    peak_bytes: upper bound of what computing holds at once.
+    peak_bytes: what computing holds at once: all arrays, and what libraries take beside them. More is
+    kept for later where the budget has room for it.
     encoded_px, rendered_px: input pixels through the encoder, output pixels through the decoder, with
     halos, planes and repetitions: what it costs.
     slower: how many times as long it takes as with all the memory it could use, and no `tile_px`.
@@ -186,9 +191,9 @@ def plan(
             _Choice.of(spec, grid, load, workers, min(rows, grid.height), min(columns, grid.width), "tiles")
         ]
     else:
-        fitting = [choice for choice in found if held_bytes + choice.peak_bytes <= budget_bytes]
+        fitting = [choice for choice in found if held_bytes + choice.needed_bytes <= budget_bytes]
         if not fitting:
-            least = min(choice.peak_bytes for choice in found)
+            least = min(choice.needed_bytes for choice in found)
             beside = f" beside {mib(held_bytes)} for the picture and its file" if held_bytes else ""
             raise DeviceError(
                 f"memory is short: the smallest tile needs {mib(least)}{beside}, {budget_bytes >> 20} MiB "
@@ -212,12 +217,14 @@ def halved(too_large: Plan, load: Load) -> Plan | None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Choice:
-    """One way to cut. work: multiply-adds until the last worker is done; the rest as in `Plan`."""
+    """One way to cut. needed_bytes: what must be allowed; work: multiply-adds until the last worker is done;
+    the rest as in `Plan`."""
 
     rows: int
     columns: int
     shared: Shared
     peak_bytes: int
+    needed_bytes: int
     work: float
     encoded_px: int
     rendered_px: int
@@ -240,11 +247,13 @@ class _Choice:
             work: float = -(-tiles // workers) * (encoding + decoding + _TILE_WORK)
         else:
             work = tiles * (encoding / (workers * _INSIDE) + decoding / workers + _TILE_WORK)
+        peak, busy = _peak(spec, grid, load, workers, rows, columns, in_px, shared)
         return cls(
             rows=rows,
             columns=columns,
             shared=shared,
-            peak_bytes=_peak(spec, grid, load, workers, rows, columns, in_px, shared),
+            peak_bytes=peak,
+            needed_bytes=peak + busy * _ROOM_BYTES,
             work=work,
             encoded_px=tiles * in_px * load.times,
             rendered_px=grid.height * grid.width * load.planes * load.times,
@@ -299,27 +308,63 @@ def _peak(
     columns: int,
     in_px: int,
     shared: Shared,
-) -> int:
-    """Bytes at once: tiles being worked on, and up to two strips: one fills, one is handed on."""
+) -> tuple[int, int]:
+    """Bytes at once: tiles being worked on, and up to two strips: one fills, one is handed on. And how many
+    workers are busy."""
     item, first = load.item_bytes, spec.first_layer
-    picture = in_px * 3 * (4 + item)
+    # As it was cut, as it was turned, and as the encoder takes it.
+    picture = in_px * 3 * (4 + 4 + item)
     layer = in_px * spec.encoder.width * item
     # What one layer frees and the process keeps has not always room for the next.
     encode = _layers_held(spec.encoder) * layer + min(layer, KEPT_BYTES)
-    prepared = in_px * (spec.encoder.width + first) * item + columns * 4 * first * item
-    # Of one pixel: all its taps, as much again (before and behind a layer), and what was picked for them.
-    vectors = (2 * spec.decoder.taps + 2) * max((first, *spec.decoder.hidden))
-    block = _block_px(load, grid, rows, columns) * (vectors * item + 64) + _SCRATCH_BYTES
+    prepared = in_px * first * item + _lines(spec) * columns * first * item
+    block = _block_bytes(spec, grid, load, rows, columns)
     averaged = rows * columns * load.planes * 12 if load.times > 1 else 0
     strips = min(2 * rows, grid.height) * grid.width * load.out_bytes
+    workers_here, tiles = workers, 1
     if shared == "tiles":
         # Of one strip, or of two: more workers than they have tiles find nothing to do.
         across = -(-grid.width // columns)
-        busy = min(workers, across if rows >= grid.height else 2 * across)
-        idle = (workers - busy) * _IDLE_BYTES
-        return busy * (picture + max(encode, prepared + block) + averaged) + strips + idle
-    # A sum: what the encoding frees lies in other pieces than what all workers ask for at once.
-    return picture + encode + prepared + workers * block + averaged + strips
+        tiles = min(workers, across if rows >= grid.height else 2 * across)
+        workers_here = 1
+    # The codes go when the decoder's first layer is done.
+    tile = picture + max(encode, layer + prepared, prepared + workers_here * block) + averaged
+    busy = tiles * workers_here
+    return tiles * tile + busy * _SCRATCH_BYTES + (workers - busy) * _IDLE_BYTES + strips, busy
+
+
+def _block_bytes(spec: ModelSpec, grid: Grid, load: Load, rows: int, columns: int) -> int:
+    """Bytes at once while a block of a tile is rendered, in the order of `nn/grid.render_block`."""
+    pixels = max(1, _block_px(load, grid, rows, columns) // load.planes)
+    down = (grid.in_height, grid.out_height, rows, grid.height % rows or rows)
+    across = (grid.in_width, grid.out_width, columns, grid.width % columns or columns)
+    ways = [(down, across), (across, down)] if load.times > 1 else [(down, across)]
+    return load.planes * max(
+        _rendering_bytes(spec, in_size, out_size, height, width, pixels, load.item_bytes)
+        for (in_size, out_size, *heights), (_, _, *widths) in ways
+        for height in heights
+        for width in widths
+    )
+
+
+def _rendering_bytes(
+    spec: ModelSpec, in_height: int, out_height: int, height: int, width: int, pixels: int, item: int
+) -> int:
+    """The same for one plane of a window `height` x `width`, in blocks of about so many pixels."""
+    from liif_cli.nn.coords import block_shape
+
+    down, across = block_shape(height, width, pixels)
+    in_rows = min(in_height, -(-(down - 1) * in_height // out_height) + _lines(spec))
+    block, taps, first, *others = down * across, spec.decoder.taps, spec.first_layer, *spec.decoder.hidden[1:]
+    each = taps if spec.decoder.kind == "liif" else 1  # for how many the hidden layers run
+    last = (others or [first])[-1]
+    picked = in_rows * _lines(spec) * across * first + block * taps * first
+    # Blended along one axis, then along the other: half as much beside it.
+    blended = block * taps * (last if each == taps else first)
+    blended += blended // 2 if taps > 1 else 0
+    hidden = max((block * each * (a + b) for a, b in pairwise([first, *others])), default=0)
+    in_float32 = block * last * (0 if item == 4 else 4)
+    return max(max(picked, blended, hidden) * item, block * last * item + in_float32) + 64 * block
 
 
 def _block_px(load: Load, grid: Grid, rows: int, columns: int) -> int:
@@ -329,12 +374,17 @@ def _block_px(load: Load, grid: Grid, rows: int, columns: int) -> int:
     return max(1, min(rowwise, -(-rows * columns * load.planes // 4)))
 
 
+def _lines(spec: ModelSpec) -> int:
+    """Taps along one axis."""
+    return 2 if spec.decoder.taps > 1 else 1
+
+
 def _layers_held(encoder: EncoderSpec) -> int:
     """How many layers' outputs (of `width` channels) lie in memory at once while encoding."""
     if encoder.kind == "rdn":
-        # The dense blocks' outputs twice (apart and joined), one block's layers twice while joining.
-        return max(2 * encoder.depth, encoder.depth + 2 * (encoder.layers + 1)) + 3
-    return 5 if encoder.kind == "edsr" else 3
+        # The dense blocks' outputs twice (apart and joined), or one block's layers twice, while joining.
+        return max(2 * encoder.depth, max(encoder.depth, 2) + 2 * encoder.layers) + 2
+    return 4 if encoder.kind == "edsr" else 3
 
 
 def _layers_made(encoder: EncoderSpec) -> int:
@@ -361,4 +411,4 @@ def _input(size_in: int, size_out: int, start: int, stop: int, reach: int) -> tu
 
 def _most_input(size_in: int, size_out: int, pieces: int, halo: int) -> int:
     """Upper bound of what `_input` says for any `pieces` output pixels in a row."""
-    return min(size_in, -(-pieces * size_in // size_out) + 1 + 2 * halo)
+    return min(size_in, -(-(pieces - 1) * size_in // size_out) + 2 * halo)

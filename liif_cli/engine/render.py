@@ -303,8 +303,8 @@ class _Run:
             def add(rows: slice, columns: slice, block: Array, there: Array = there) -> None:
                 there[:, rows, columns] += block / len(ALL)
 
-            prepared = self._prepare(model, todo, tile, planes, turn)
-            self._blocks(todo, prepared, halt, lambda rows: rows, add)
+            # Never two turns at once: what one has prepared is gone before the next is encoded.
+            self._blocks(todo, self._prepare(model, todo, tile, planes, turn), halt, lambda rows: rows, add)
         place[:] = _stored(torch.from_numpy(mean), place.shape[-1], self.how.depth).numpy()
 
     def _prepare(self, model: Model, todo: Plan, tile: Tile, planes: Array, turn: Turn) -> Prepared:

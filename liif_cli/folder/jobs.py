@@ -29,7 +29,7 @@ Status = Literal["planned", "done", "skipped", "failed"]
 class Result:
     """How one input ended, with the fields of `--json` (CLI.md).
 
-    verified: largest difference that `--verify` found, in levels. peak_bytes: the bound that was planned.
+    verified: largest difference that `--verify` found, in levels. peak_bytes: as planned.
     Not in `--json` are notes (for -v), the exit status that goes with the error, and the traceback of a bug.
     """
 

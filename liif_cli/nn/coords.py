@@ -16,6 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+# Columns of a block, more only in a low window: then several output rows share what is picked for their
+# input rows.
+_BLOCK_COLUMNS = 256
+
 Floats = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
 
@@ -73,6 +77,12 @@ class Grid:
     def columns(self) -> AxisTaps:
         """Taps of the window's columns."""
         return taps(self.in_width, self.out_width, self.left, self.left + self.width)
+
+
+def block_shape(height: int, width: int, pixels: int) -> tuple[int, int]:
+    """(rows, columns) of the blocks of about so many pixels in which a window of this size is rendered."""
+    across = min(width, max(_BLOCK_COLUMNS, pixels // height))
+    return min(height, max(1, pixels // across)), across
 
 
 @dataclass(frozen=True, kw_only=True)

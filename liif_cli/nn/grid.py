@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from liif_cli.nn.coords import AxisTaps, Grid, Whole
+from liif_cli.nn.coords import AxisTaps, Grid, Whole, block_shape
 from liif_cli.nn.decoders import Codes
 from liif_cli.nn.model import Model
 
@@ -29,8 +29,6 @@ from liif_cli.nn.model import Model
 # are too small for that, and much larger ones leave it altogether. Products of matrices with more rows
 # than these take longer for each.
 _BLOCK_BYTES, _MATRIX_ROWS = 3 << 20, 1 << 14
-# Its columns, more only in a low window: then several output rows share what is picked for their input rows.
-_BLOCK_COLUMNS = 256
 # ... and its pixels on a GPU: enough to keep it busy, few enough to lie beside a tile.
 _BUSY_PIXELS = 1 << 17
 # Where torch has one thread, as in our workers, it takes oneDNN for batches from this size on only.
@@ -57,6 +55,7 @@ class _Axis:
 class Prepared:
     """A window whose first layer is done per input pixel; `render_block` makes its pixels.
 
+    picture:   (B, 3, h, w) what was encoded, values 0 to 1.
     first:     (B, h, w, K) first layer on the codes, with bias and cell.
     towards_y: (K,) what one unit of relative coordinate adds to it, downwards.
     columns:   (T, W, K) what each output column adds to it, for its taps.
@@ -64,7 +63,7 @@ class Prepared:
     """
 
     model: Model
-    codes: Codes
+    picture: Tensor
     grid: Grid
     first: Tensor
     towards_y: Tensor
@@ -99,7 +98,7 @@ def prepare(model: Model, codes: Codes, grid: Grid) -> Prepared:
     x = skip_x if spec.ensemble else _axis(columns.nearest(), codes.left, width, weight)
     return Prepared(
         model=model,
-        codes=codes,
+        picture=codes.picture,
         grid=grid,
         first=first.contiguous(),
         towards_y=towards_y,
@@ -130,8 +129,7 @@ def block_pixels(model: Model) -> int:
 
 def blocks(grid: Grid, pixels: int) -> Iterator[tuple[slice, slice]]:
     """(rows, columns) of pieces of about so many pixels that cover the window, row by row."""
-    across = min(grid.width, max(_BLOCK_COLUMNS, pixels // grid.height))
-    down = max(1, pixels // across)
+    down, across = block_shape(grid.height, grid.width, pixels)
     for row in range(0, grid.height, down):
         for column in range(0, grid.width, across):
             yield (
@@ -158,7 +156,7 @@ def _taps(p: Prepared, rows: Lines, columns: Lines) -> Tensor:
     low, high = int(down.min()), int(down.max()) + 1
     # An input row serves many output rows: its columns are picked once for all of them.
     strip = p.first[:, low:high].index_select(2, _on(p.first, across.reshape(-1)))
-    strip = strip + p.columns[:, columns].flatten(0, 1)
+    strip.add_(p.columns[:, columns].flatten(0, 1))
     towards = p.y.relative[:, rows, None].to(strip.dtype) * p.towards_y
     asked = strip.index_select(1, _on(strip, down.reshape(-1) - low)).add_(towards.flatten(0, 1)[:, None])
     return asked.relu_() if p.model.spec.decoder.hidden else asked
@@ -208,7 +206,7 @@ def _bilinear(p: Prepared, rows: Lines, columns: Lines) -> Tensor:
     mostly zeros: what they cost is nothing beside picking three numbers at a time."""
     top, down = _shares(p.skip_y, rows)
     left, across = _shares(p.skip_x, columns)
-    there = p.codes.picture[:, :, top : top + down.shape[1], left : left + across.shape[1]]
+    there = p.picture[:, :, top : top + down.shape[1], left : left + across.shape[1]]
     with torch.autocast(there.device.type, enabled=False):
         return (down @ (there.float() @ across.T)).permute(0, 2, 3, 1)
 
