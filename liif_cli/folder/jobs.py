@@ -383,6 +383,7 @@ def _within_the_disk(planned: list[Job | Result]) -> list[Job | Result]:
                 height=one.layout.height,
                 channels=one.header.channels + one.header.alpha,
                 bits=one.bits,
+                lossless=one.lossless,
             )
             if likely // 2 > free[disk]:
                 error = PictureError(

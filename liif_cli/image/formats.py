@@ -17,6 +17,8 @@ _WEBP, _WEBP_ALPHA, _WEBP_LOSSLESS = (2 << 20, 33), (2 << 20, 49), (20 << 20, 46
 # ... and what lies beside it: scratch space of the libraries that computed, which nobody can give back. 10 to
 # 16 MiB were found.
 LEFT_BYTES = 20 << 20
+# Size of the file per 8-bit sample of a photo that is packed without loss, at least.
+_LOSSLESS_SAMPLE = 0.4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +169,8 @@ def check(
         return
     able = [f.name for f in FORMATS.values() if not refuses(f) and fits(f)]
     hint = f"{' and '.join(able)} can: choose one with --format" if able else "no format can hold that"
+    if not reason and lossless and format.quality:
+        hint += f"; -Q {format.quality} packs with losses, in less"
     if reason:
         raise PictureError(f"{format.name} cannot hold the result: {reason}", hint=hint)
     raise DeviceError(
@@ -215,9 +219,18 @@ def writing(
     return Writing(held_bytes=pixels * channels, packing_bytes=LEFT_BYTES + once + pixels * pixel)
 
 
-def likely_bytes(format: Format | str, *, width: int, height: int, channels: int, bits: int = 8) -> int:
+def likely_bytes(
+    format: Format | str,
+    *,
+    width: int,
+    height: int,
+    channels: int,
+    bits: int = 8,
+    lossless: bool = False,
+) -> int:
     """About how large the file of a photo will be; `channels` counts alpha."""
     format = named(format) if isinstance(format, str) else format
-    # the lower half of 16 bits is noise, which no format makes smaller
-    each = format.bytes_per_sample if bits == 8 else format.bytes_per_sample + 1
+    each = max(format.bytes_per_sample, _LOSSLESS_SAMPLE if lossless else 0)
+    if bits > 8:  # the lower half of 16 bits is noise, which no format makes smaller
+        each += 1
     return int(width * height * channels * each) + 4096

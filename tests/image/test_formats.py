@@ -85,6 +85,12 @@ def test_a_budget_binds_only_what_does_not_stream() -> None:
     assert refused.value.status == 3 and refused.value.hint.startswith(
         "more --memory; png and tiff and jpeg can"
     )
+    assert "-Q" not in refused.value.hint
+    with pytest.raises(DeviceError, match="as lossless webp takes") as refused:
+        check("webp", width=1000, height=1000, lossless=True, budget_bytes=50_000_000)
+    assert refused.value.hint == (
+        "more --memory; png and tiff can: choose one with --format; -Q 95 packs with losses, in less"
+    )
 
 
 def test_the_most_that_is_held_is_while_computing_or_while_packing() -> None:
@@ -134,3 +140,5 @@ def test_the_estimate_grows_with_the_samples() -> None:
     small = likely_bytes("png", width=100, height=100, channels=1)
     assert small < likely_bytes("png", width=100, height=100, channels=3)
     assert small < likely_bytes("png", width=100, height=100, channels=1, bits=16)
+    lossy = likely_bytes("webp", width=100, height=100, channels=1)
+    assert lossy < likely_bytes("webp", width=100, height=100, channels=1, lossless=True) < small
