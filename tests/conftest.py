@@ -115,3 +115,10 @@ class ReaderHere:
 
     def close(self) -> None:
         pass
+
+
+@pytest.fixture
+def no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All disks are full: there is no place for a temporary file."""
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("tempfile._candidate_tempdir_list", lambda: ["/nowhere"])

@@ -84,13 +84,17 @@ def bug(trace: str) -> None:
     import tempfile
 
     versions = f"liif {__version__}, Python {platform.python_version()}, {platform.platform()}"
-    handle, path = tempfile.mkstemp(prefix="liif-bug-", suffix=".txt")
-    with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(f"{versions}\n{sys.argv}\n\n{trace}")
-    fail(
-        f"this is a bug of liif: {trace.strip().splitlines()[-1]}",
-        f"please report it with the file {path}, which holds the traceback",
-    )
+    told = f"{versions}\n{sys.argv}\n\n{trace}"
+    try:
+        handle, path = tempfile.mkstemp(prefix="liif-bug-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(told)
+    except OSError:  # no disk has room for it
+        for line in told.splitlines():
+            note(line)
+        path = ""
+    held = f"the file {path}, which holds the traceback" if path else "what stands above"
+    fail(f"this is a bug of liif: {trace.strip().splitlines()[-1]}", f"please report it with {held}")
 
 
 @contextmanager

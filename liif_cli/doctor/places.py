@@ -34,7 +34,7 @@ def places(folder: Path) -> list[Place]:
     """`folder` (where the user is), temporary files, and the caches."""
     found = [
         _place("this folder", folder),
-        _place("temporary files", Path(tempfile.gettempdir()), "TMPDIR"),
+        _place("temporary files", _temporary(), "TMPDIR"),
         _place("cache", home(), "LIIF_HOME"),
     ]
     with suppress(ImportError):
@@ -42,6 +42,14 @@ def places(folder: Path) -> list[Place]:
 
         found.append(_place("cache of the hub", Path(HF_HUB_CACHE), "HF_HUB_CACHE"))
     return found
+
+
+def _temporary() -> Path:
+    """Where temporary files go, or would if anything could be written there."""
+    try:
+        return Path(tempfile.gettempdir())
+    except OSError:
+        return Path(os.environ.get("TMPDIR") or "/tmp")
 
 
 def all_leftovers(folder: Path) -> list[Path]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy.typing as npt
 
+from liif_cli.errors import PictureError
 from liif_cli.image import colour, formats, jpeg, metadata
 from liif_cli.image.encoders import Canvas, Encoder, Encoding, Tags, encoder_of
 from liif_cli.image.picture import to_bits
@@ -127,10 +128,26 @@ def _opened(target: Path | str | BinaryIO, overwrite: bool, needed: Callable[[],
         with whole(Path(target), overwrite=overwrite, needed=needed) as file:
             yield file
         return
-    with tempfile.TemporaryFile() as file:
+    try:
+        file = tempfile.TemporaryFile()  # noqa: SIM115 (closed below)
+    except OSError as error:
+        raise _unkept((error.strerror or str(error)).lower()) from error
+    try:
         try:
             yield file
             file.seek(0)
         except OSError as error:
-            raise refusal(Path(tempfile.gettempdir()) / "picture", error, needed()) from error
+            there = Path(tempfile.gettempdir()) / "picture"
+            why = str(refusal(there, error, needed())).removeprefix(f"{there}: ")
+            raise _unkept(f"{there.parent}: {why}") from error
         pour(file, target)
+    finally:
+        with suppress(OSError):  # where the disk is full, closing tries to write once more
+            file.close()
+
+
+def _unkept(why: str) -> PictureError:
+    return PictureError(
+        f"a picture for stdout is kept in a temporary file until it is whole: {why}",
+        hint="make room, name another folder in TMPDIR, or write to a file with -o",
+    )

@@ -69,13 +69,14 @@ class Reader:
         if self._child is not None and self._child.poll() is None:
             return
         self.close()
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the child)
+        with suppress(OSError):  # a full disk has no place for it: why a child broke off is not told then
+            self._said = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the child)
         self._child = subprocess.Popen(
             [sys.executable, "-c", _CHILD, *_places()],
             env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._said,
+            stderr=self._said or subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for this process, which then ends its child
         )
         _widen(self._child.stdout)
@@ -157,12 +158,15 @@ class Reader:
 
     def _epitaph(self) -> str:
         """How the child ended, in a few words."""
-        assert self._child is not None and self._said is not None
+        assert self._child is not None
         with suppress(OSError):
             self._child.kill()
         code = self._child.wait()
-        self._said.seek(0)
-        lines = self._said.read()[-4096:].decode("utf-8", "replace").strip().splitlines()
+        said = b""
+        if self._said is not None:
+            self._said.seek(0)
+            said = self._said.read()[-4096:]
+        lines = said.decode("utf-8", "replace").strip().splitlines()
         if code < 0 and code != -9:
             return f"signal {-code}"
         return lines[-1] if lines else "it broke off"

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from liif_cli.cli import console
 from liif_cli.cli.app import main
 from liif_cli.folder import local
 from liif_cli.image import isolate
@@ -597,6 +598,14 @@ def test_a_bug_in_one_picture_is_70_and_does_not_stop_the_others(
     assert liif("a.png", "b.png", "-o", "out/", "-j", "1") == 70
     assert "this is a bug of liif: KeyError" in capsys.readouterr().err
     assert listed("out") == ["b.png"] and list(tmp_path.glob("liif-bug-*.txt"))
+
+
+@pytest.mark.usefixtures("no_room")
+def test_a_bug_is_told_where_no_disk_has_room_for_its_report(capsys: Captured) -> None:
+    console.bug("Traceback ...\nKeyError: of ours\n")
+    err = capsys.readouterr().err
+    assert "Traceback ...\nKeyError: of ours\n" in err
+    assert "this is a bug of liif: KeyError: of ours\nhint: please report it with what stands above" in err
 
 
 # The program itself

@@ -70,3 +70,9 @@ def test_leftovers_of_the_dead_are_found_here_and_anywhere_in_the_cache(cache: P
 def test_leftovers_are_told_once_if_the_cache_is_where_the_user_is(cache: Path) -> None:
     left = leave_behind(cache)
     assert all_leftovers(cache) == [left]
+
+
+@pytest.mark.usefixtures("no_room")
+def test_where_nothing_can_be_written_is_a_place_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
+    assert [place.path for place in places(tmp_path) if place.variable == "TMPDIR"] == [tmp_path / "none"]

@@ -292,6 +292,25 @@ except PictureError as error:
 """
 
 
+def _for_stdout() -> None:
+    canvas, encoding = Canvas(width=500, height=40, channels=3), Encoding(format="jpeg", quality=100)
+    write_bands(io.BytesIO(), [np.zeros((40, 500, 3), np.uint8)], canvas, encoding)
+
+
+@pytest.mark.usefixtures("no_room")
+def test_no_place_to_keep_what_goes_to_stdout_is_said() -> None:
+    with pytest.raises(PictureError, match=r"kept in a temporary file.*no usable temporary") as refused:
+        _for_stdout()
+    assert "TMPDIR" in refused.value.hint
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_so_is_that_its_place_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda: Path("/dev/full").open("w+b"))  # noqa: SIM115
+    with pytest.raises(PictureError, match=r"kept in a temporary file until it is whole: .*: no space left"):
+        _for_stdout()
+
+
 @pytest.mark.skipif(os.name == "nt", reason="needs a limit on the size of files")
 @pytest.mark.parametrize("format", EVERY)
 def test_a_file_that_may_not_grow_leaves_nothing_and_says_so(tmp_path: Path, format: str) -> None:

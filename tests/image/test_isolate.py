@@ -143,6 +143,19 @@ def test_a_crash_costs_one_file(file: Path, monkeypatch: pytest.MonkeyPatch, num
         assert reader.read(file).width == 31
 
 
+@posix
+@pytest.mark.usefixtures("no_room")
+def test_a_full_disk_costs_no_picture_and_a_crash_is_told_all_the_same(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Reader() as reader:
+        with monkeypatch.context() as patch:
+            becoming(patch, "print('why', file=sys.stderr); sys.exit(3)")
+            with pytest.raises(PictureError, match=r"a\.png: the decoder crashed \(it broke off\)"):
+                reader.read(file)
+        assert reader.read(file).width == 31
+
+
 def test_a_hang_costs_one_file_and_bounded_time(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Reader(seconds=0.3) as reader:
         with monkeypatch.context() as patch:
