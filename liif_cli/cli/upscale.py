@@ -340,6 +340,7 @@ class _Say:
 def _run(where: _Where, target: Target, rules: Rules, how: _How, say: _Say, *, dry: bool) -> int:
     from liif_cli.engine.device import budget_bytes, check_words, free_bytes
     from liif_cli.folder.jobs import Job, Result, exit_status, plan_jobs
+    from liif_cli.image import formats
 
     start = perf_counter()
     for device in how.device.split(","):
@@ -356,6 +357,9 @@ def _run(where: _Where, target: Target, rules: Rules, how: _How, say: _Say, *, d
         if over := found.passed_over:
             more = f" and {len(over) - _NAMED} more" if len(over) > _NAMED else ""
             say.note(f"passed over, as no pictures that are read: {', '.join(map(str, over[:_NAMED]))}{more}")
+        packed = {formats.named(job.format) for job in jobs}
+        if how.saving.quality is not None and packed and not any(format.quality for format in packed):
+            say.note("--quality does nothing: what is written is packed without loss")
         alone = len(results) + len(jobs) == 1
         for result in results:
             say.result(result, alone=alone)

@@ -578,6 +578,14 @@ def test_statuses(liif: Liif, capsys: Captured, arguments: list[str], status: in
     assert said in err and "Traceback" not in err
 
 
+def test_a_quality_that_nothing_has_is_told(liif: Liif, capsys: Captured) -> None:
+    told = "--quality does nothing: what is written is packed without loss"
+    assert liif("a.png", "-Q", "50", "-o", "b.png") == 0
+    assert told in capsys.readouterr().err
+    assert liif("a.png", "-Q", "50", "-o", "b.jpg") == 0
+    assert told not in capsys.readouterr().err
+
+
 def test_a_bug_in_one_picture_is_70_and_does_not_stop_the_others(
     liif: Liif, capsys: Captured, monkeypatch: pytest.MonkeyPatch, photo: Picture, tmp_path: Path
 ) -> None:
