@@ -105,7 +105,8 @@ class Plan:
     of it that are rendered at a time.
 
     peak_bytes: what computing holds at once: all arrays, and what libraries take beside them. More is
-    kept for later where the budget has room for it.
+    kept for later where the budget has room for it. A tile in which a lower precision overflows takes
+    twice its share while it is done again in float32.
     encoded_px, rendered_px: input pixels through the encoder, output pixels through the decoder, with
     halos, planes and repetitions: what it costs.
     slower: how many times as long it takes as with all the memory it could use, and no `tile_px`.
@@ -321,15 +322,16 @@ def _peak(
     block = _block_bytes(spec, grid, load, rows, columns)
     averaged = rows * columns * load.planes * 12 if load.times > 1 else 0
     strips = min(2 * rows, grid.height) * grid.width * load.out_bytes
-    workers_here, tiles = workers, 1
     if shared == "tiles":
         # Of one strip, or of two: more workers than they have tiles find nothing to do.
         across = -(-grid.width // columns)
-        tiles = min(workers, across if rows >= grid.height else 2 * across)
-        workers_here = 1
+        tiles, blocks = min(workers, across if rows >= grid.height else 2 * across), 1
+    else:
+        pixels = _block_px(load, grid, rows, columns)
+        tiles, blocks = 1, min(workers, -(-rows * columns * load.planes // pixels))
     # The codes go when the decoder's first layer is done.
-    tile = picture + max(encode, layer + prepared, prepared + workers_here * block) + averaged
-    busy = tiles * workers_here
+    tile = picture + max(encode, layer + prepared, prepared + blocks * block) + averaged
+    busy = tiles * blocks
     return tiles * tile + busy * _SCRATCH_BYTES + (workers - busy) * _IDLE_BYTES + strips, busy
 
 
@@ -350,20 +352,21 @@ def _block_bytes(spec: ModelSpec, grid: Grid, load: Load, rows: int, columns: in
 def _rendering_bytes(
     spec: ModelSpec, in_height: int, out_height: int, height: int, width: int, pixels: int, item: int
 ) -> int:
-    """The same for one plane of a window `height` x `width`, in blocks of about so many pixels."""
+    """Of one plane of a window `height` x `width`, in blocks of about so many pixels."""
     from liif_cli.nn.coords import block_shape
 
     down, across = block_shape(height, width, pixels)
     in_rows = min(in_height, -(-(down - 1) * in_height // out_height) + _lines(spec))
-    block, taps, first, *others = down * across, spec.decoder.taps, spec.first_layer, *spec.decoder.hidden[1:]
+    block, taps, first = down * across, spec.decoder.taps, spec.first_layer
+    widths = (first, *spec.decoder.hidden[1:])
+    last = widths[-1]
     each = taps if spec.decoder.kind == "liif" else 1  # for how many the hidden layers run
-    last = (others or [first])[-1]
     picked = in_rows * _lines(spec) * across * first + block * taps * first
     # Blended along one axis, then along the other: half as much beside it.
     blended = block * taps * (last if each == taps else first)
     blended += blended // 2 if taps > 1 else 0
-    hidden = max((block * each * (a + b) for a, b in pairwise([first, *others])), default=0)
-    in_float32 = block * last * (0 if item == 4 else 4)
+    hidden = max((block * each * (a + b) for a, b in pairwise(widths)), default=0)
+    in_float32 = block * last * (4 if item < 4 else 0)
     return max(max(picked, blended, hidden) * item, block * last * item + in_float32) + 64 * block
 
 
@@ -382,7 +385,8 @@ def _lines(spec: ModelSpec) -> int:
 def _layers_held(encoder: EncoderSpec) -> int:
     """How many layers' outputs (of `width` channels) lie in memory at once while encoding."""
     if encoder.kind == "rdn":
-        # The dense blocks' outputs twice (apart and joined), or one block's layers twice, while joining.
+        # While joining: outputs of the dense blocks twice, apart and joined, the head and what is made; or,
+        # in the last of them, its layers twice, what went before (a block's input at least) and the head.
         return max(2 * encoder.depth, max(encoder.depth, 2) + 2 * encoder.layers) + 2
     return 4 if encoder.kind == "edsr" else 3
 

@@ -15,7 +15,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -214,12 +214,14 @@ class _Started:
 
 @dataclass(frozen=True, kw_only=True)
 class _Run:
-    """One render, whatever its plan."""
+    """One render, whatever its plan. again: one tile at a time is done again in float32: it takes twice the
+    memory that was planned for it."""
 
     model: Model
     picture: Picture
     crew: Crew
     how: Rendering
+    again: threading.Lock = field(default_factory=threading.Lock)
 
     def bands(self, todo: Plan, start: int) -> Iterator[Band]:
         """Rows `start` to the end of the plan's window."""
@@ -276,7 +278,8 @@ class _Run:
                 if self.how.exact is None or self.how.exact is self.model:
                     raise FloatingPointError
                 self.how.notify(f"{rows}: the numbers overflowed; done again in float32")
-                self._answer(self.how.exact, todo, tile, place, halt)
+                with self.again:
+                    self._answer(self.how.exact, todo, tile, place, halt)
             except FloatingPointError:
                 raise LiifError(
                     f"{rows}: the model's answer is not a number",
@@ -305,7 +308,10 @@ class _Run:
 
             # Never two turns at once: what one has prepared is gone before the next is encoded.
             self._blocks(todo, self._prepare(model, todo, tile, planes, turn), halt, lambda rows: rows, add)
-        place[:] = _stored(torch.from_numpy(mean), place.shape[-1], self.how.depth).numpy()
+        step = todo.band_rows(mean[:, 0].nbytes)
+        for row in range(0, tile.height, step):
+            some = torch.from_numpy(mean[:, row : row + step])
+            place[row : row + step] = _stored(some, place.shape[-1], self.how.depth).numpy()
 
     def _prepare(self, model: Model, todo: Plan, tile: Tile, planes: Array, turn: Turn) -> Prepared:
         """Encode one tile, turned, and do all that is done per input pixel."""

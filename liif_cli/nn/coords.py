@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-# Columns of a block, more only in a low window: then several output rows share what is picked for their
-# input rows.
-_BLOCK_COLUMNS = 256
+# Columns of a block, and the most in a low window: then several output rows share what is picked for their
+# input rows. The bilinear copy's matrix grows with the square of them.
+_BLOCK_COLUMNS, _WIDEST_BLOCK = 256, 1024
 
 Floats = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
@@ -81,7 +81,7 @@ class Grid:
 
 def block_shape(height: int, width: int, pixels: int) -> tuple[int, int]:
     """(rows, columns) of the blocks of about so many pixels in which a window of this size is rendered."""
-    across = min(width, max(_BLOCK_COLUMNS, pixels // height))
+    across = min(width, max(_BLOCK_COLUMNS, min(_WIDEST_BLOCK, pixels // height)))
     return min(height, max(1, pixels // across)), across
 
 

@@ -11,7 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from liif_cli.engine.plan import Load, Plan, _layers_made, _most_input, halved, plan
+from liif_cli.engine.plan import (
+    _IDLE_BYTES,
+    _ROOM_BYTES,
+    _SCRATCH_BYTES,
+    Load,
+    Plan,
+    _layers_made,
+    _most_input,
+    halved,
+    plan,
+)
 from liif_cli.errors import DeviceError
 from liif_cli.machine import KEPT_BYTES
 from liif_cli.nn.coords import Grid, taps
@@ -154,6 +164,27 @@ def test_the_memory_does_not_grow_with_the_output() -> None:
     for factor in (1, 10, 40):
         grid = Grid.whole(1000, 1000, 1000 * factor, 1000 * factor)
         assert plan(SMALL, grid, budget_bytes=budget, workers=2).peak_bytes <= budget
+
+
+@pytest.mark.parametrize(
+    ("workers", "strips", "busy"), [(1, 1, 1), (2, 1, 2), (4, 1, 2), (4, 2, 4), (9, 3, 4)]
+)
+def test_each_busy_worker_has_a_tile_and_scratch_space(workers: int, strips: int, busy: int) -> None:
+    """Of one strip of two tiles, or of two of them, if there are as many."""
+    grid = Grid.whole(30 * strips, 60, 120 * strips, 240)
+    peaks = [plan(SMALL, grid, budget_bytes=PLENTY, workers=n, tile_px=30).peak_bytes for n in (1, workers)]
+    pixels = min(2, strips) * 120 * 240 * 12
+    idle = (workers - busy) * _IDLE_BYTES
+    assert peaks[1] - pixels == busy * (peaks[0] - pixels) + idle
+    assert peaks[0] - pixels > _SCRATCH_BYTES
+
+
+def test_a_budget_leaves_room_for_what_is_freed_and_soon_used_again() -> None:
+    grid = Grid.whole(8, 8, 16, 16)
+    found = plan(SMALL, grid, budget_bytes=PLENTY)
+    least = found.peak_bytes + _ROOM_BYTES
+    assert plan(SMALL, grid, budget_bytes=least).peak_bytes == found.peak_bytes
+    assert plan(SMALL, grid, budget_bytes=least - 1).peak_bytes < found.peak_bytes
 
 
 @pytest.mark.parametrize("kind", ["compact", "edsr", "rdn"])

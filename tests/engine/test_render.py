@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -303,6 +304,34 @@ def test_numbers_that_overflow_are_done_again_in_float32(photo: Picture, crew: C
     for hopeless in (None, broken):
         with pytest.raises(LiifError, match="not a number"):
             whole(broken, photo, grid, crew, exact=hopeless)
+
+
+def test_one_tile_at_a_time_is_done_again_for_it_takes_twice_the_memory(
+    photo: Picture, crew: Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact = build(TINY["edsr"], seed=4).eval()
+    broken = moved(exact, "cpu", "bfloat16")
+    with torch.no_grad():
+        broken.decoder.layers[1].get_parameter("bias").fill_(float("inf"))
+    answer = rendering._Run._answer
+    running: list[Model] = []
+    most: list[int] = []
+
+    def watched(run: rendering._Run, model: Model, *more: Any) -> None:
+        if model is exact:
+            running.append(model)
+            most.append(len(running))
+            time.sleep(0.01)
+        try:
+            answer(run, model, *more)
+        finally:
+            if model is exact:
+                running.pop()
+
+    monkeypatch.setattr(rendering._Run, "_answer", watched)
+    grid = Grid.whole(photo.height, photo.width, 60, 70)
+    whole(broken, photo, grid, crew, tile_px=8, exact=exact)
+    assert len(most) > 4 and max(most) == 1 < crew.threads
 
 
 @pytest.mark.parametrize("one", [float("nan"), float("inf"), float("-inf")])
