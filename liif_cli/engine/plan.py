@@ -338,14 +338,14 @@ def _peak(
 def _block_bytes(spec: ModelSpec, grid: Grid, load: Load, rows: int, columns: int) -> int:
     """Bytes at once while a block of a tile is rendered, in the order of `nn/grid.render_block`."""
     pixels = max(1, _block_px(load, grid, rows, columns) // load.planes)
-    down = (grid.in_height, grid.out_height, rows, grid.height % rows or rows)
-    across = (grid.in_width, grid.out_width, columns, grid.width % columns or columns)
-    ways = [(down, across), (across, down)] if load.times > 1 else [(down, across)]
+    # The last tiles may be lower: their blocks are wider, and each column is picked from two input rows.
+    ways = [(grid.in_height, grid.out_height, {rows, grid.height % rows or rows}, columns)]
+    if load.times > 1:
+        ways.append((grid.in_width, grid.out_width, {columns, grid.width % columns or columns}, rows))
     return load.planes * max(
         _rendering_bytes(spec, in_size, out_size, height, width, pixels, load.item_bytes)
-        for (in_size, out_size, *heights), (_, _, *widths) in ways
+        for in_size, out_size, heights, width in ways
         for height in heights
-        for width in widths
     )
 
 
