@@ -82,17 +82,20 @@ def bug(trace: str) -> None:
     """One line, and the traceback in a file that is named."""
     import platform
     import tempfile
+    from pathlib import Path
 
     versions = f"liif {__version__}, Python {platform.python_version()}, {platform.platform()}"
-    told = f"{versions}\n{sys.argv}\n\n{trace}"
+    told, path = f"{versions}\n{sys.argv}\n\n{trace}", ""
     try:
         handle, path = tempfile.mkstemp(prefix="liif-bug-", suffix=".txt")
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(told)
-    except OSError:  # no disk has room for it
+    except OSError:  # no disk has room for it, or not for all of it
+        if path:
+            Path(path).unlink()
+            path = ""
         for line in told.splitlines():
             note(line)
-        path = ""
     held = f"the file {path}, which holds the traceback" if path else "what stands above"
     fail(f"this is a bug of liif: {trace.strip().splitlines()[-1]}", f"please report it with {held}")
 

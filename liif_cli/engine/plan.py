@@ -236,8 +236,8 @@ class _Choice:
     ) -> _Choice:
         tiles_down, tiles_across = -(-grid.height // rows), -(-grid.width // columns)
         tiles = tiles_down * tiles_across
-        in_rows = _most_input(grid.in_height, grid.out_height, rows, spec.halo_px)
-        in_columns = _most_input(grid.in_width, grid.out_width, columns, spec.halo_px)
+        in_rows = _most_input(grid.in_height, grid.out_height, rows, 2 * spec.halo_px)
+        in_columns = _most_input(grid.in_width, grid.out_width, columns, 2 * spec.halo_px)
         in_px, out_px = in_rows * in_columns * load.planes, rows * columns * load.planes
         encoding = in_px * spec.multiply_adds_per_input_pixel * load.times
         layer = in_px * spec.encoder.width
@@ -356,7 +356,7 @@ def _rendering_bytes(
     from liif_cli.nn.coords import block_shape
 
     down, across = block_shape(height, width, pixels)
-    in_rows = min(in_height, -(-(down - 1) * in_height // out_height) + _lines(spec))
+    in_rows = _most_input(in_height, out_height, down, _lines(spec))
     block, taps, first = down * across, spec.decoder.taps, spec.first_layer
     widths = (first, *spec.decoder.hidden[1:])
     last = widths[-1]
@@ -413,6 +413,7 @@ def _input(size_in: int, size_out: int, start: int, stop: int, reach: int) -> tu
     return max(0, first - reach), min(size_in, last + 1 + reach)
 
 
-def _most_input(size_in: int, size_out: int, pieces: int, halo: int) -> int:
-    """Upper bound of what `_input` says for any `pieces` output pixels in a row."""
-    return min(size_in, -(-(pieces - 1) * size_in // size_out) + 2 * halo)
+def _most_input(size_in: int, size_out: int, pieces: int, beside: int) -> int:
+    """Upper bound of the input pixels that any `pieces` output pixels in a row need, of which `beside` come
+    once for all of them: the taps of one, or twice the halo."""
+    return min(size_in, -(-(pieces - 1) * size_in // size_out) + beside)

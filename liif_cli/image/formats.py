@@ -170,10 +170,10 @@ def check(
         return
     able = [f.name for f in FORMATS.values() if not refuses(f) and fits(f)]
     hint = f"{' and '.join(able)} can: choose one with --format" if able else "no format can hold that"
-    if not reason and lossless and format.quality:
-        hint += f"; -Q {format.quality} packs with losses, in less"
     if reason:
         raise PictureError(f"{format.name} cannot hold the result: {reason}", hint=hint)
+    if lossless and format.quality:
+        hint += f"; -Q {format.quality} packs with losses, in less"
     raise DeviceError(
         f"memory is short: packing {width}x{height} pixels as {'lossless ' if lossless else ''}{format.name} "
         f"takes {mib(needs(format))}, {(budget_bytes or 0) >> 20} MiB are allowed",

@@ -608,12 +608,28 @@ def test_a_bug_in_one_picture_is_70_and_does_not_stop_the_others(
     assert listed("out") == ["b.png"] and list(tmp_path.glob("liif-bug-*.txt"))
 
 
-@pytest.mark.usefixtures("no_room")
-def test_a_bug_is_told_where_no_disk_has_room_for_its_report(capsys: Captured) -> None:
-    console.bug("Traceback ...\nKeyError: of ours\n")
-    err = capsys.readouterr().err
-    assert "Traceback ...\nKeyError: of ours\n" in err
-    assert "this is a bug of liif: KeyError: of ours\nhint: please report it with what stands above" in err
+def test_a_bug_is_told_where_no_disk_has_room_for_its_report(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    def told() -> None:
+        console.bug("Traceback ...\nKeyError: of ours\n")
+        err = capsys.readouterr().err
+        assert "Traceback ...\nKeyError: of ours\n" in err
+        assert (
+            "this is a bug of liif: KeyError: of ours\nhint: please report it with what stands above" in err
+        )
+        assert not list(tmp_path.rglob("liif-bug-*"))
+
+    def full(handle: int, *_: object, **__: object) -> None:
+        os.close(handle)
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:  # room for its name only
+        patch.setattr("tempfile.tempdir", str(tmp_path))
+        patch.setattr("os.fdopen", full)
+        told()
+    request.getfixturevalue("no_room")
+    told()
 
 
 # The program itself

@@ -80,8 +80,9 @@ def test_a_tile_reaches_a_halo_beyond_its_taps_or_to_the_border(
             assert tile.in_top + tile.in_height == min(grid.in_height, y.max() + 1 + reach)
             assert tile.in_left == max(0, x.min() - reach)
             assert tile.in_left + tile.in_width == min(grid.in_width, x.max() + 1 + reach)
-            most = _most_input(grid.in_height, grid.out_height, tile.height, reach + 1)
-            assert tile.in_height <= most
+            halo = 2 * spec.halo_px
+            assert tile.in_height <= _most_input(grid.in_height, grid.out_height, tile.height, halo)
+            assert tile.in_width <= _most_input(grid.in_width, grid.out_width, tile.width, halo)
 
 
 @settings(max_examples=40)
